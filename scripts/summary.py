@@ -114,7 +114,7 @@ class Tap:
 
 
 def count_program(entry, tally):
-    program = entry['name']
+    program = entry['name'].split(' / ')[-1]  # without Meson's project and suites
     result = entry.get('result', 'ERROR')
     code = entry.get('returncode', 0)
     stdout = entry.get('stdout') or ''
