@@ -278,7 +278,12 @@ mkfifo -m 666 /nh/out /nh/err
 cat /nh/out >&7 8>&- 9>&- & out_cat=$!
 cat /nh/err >&8 7>&- 9>&- & err_cat=$!
 before=" $(echo /proc/[0-9]*) "
-setsid $AS_USER /nh/command </dev/null >/nh/out 2>/nh/err 7>&- 8>&- 9>&- & command=$!
+if [ "$DIRECT" = 1 ]; then
+	setsid $AS_USER /nh/command </dev/null >&7 2>&8 7>&- 8>&- 9>&- & command=$!
+	exec 5>/nh/out 6>/nh/err 5>&- 6>&-
+else
+	setsid $AS_USER /nh/command </dev/null >/nh/out 2>/nh/err 7>&- 8>&- 9>&- & command=$!
+fi
 wait $command
 status=$?
 
@@ -353,7 +358,7 @@ class Guest:
         self.options = options
         self.image = Initramfs()
         self.dir = tempfile.mkdtemp(prefix='nh-guest-')
-        self.nonce = b'\n<' + secrets.token_hex(16).encode() + b'>\n'
+        self.nonce = b'\x01' + secrets.token_hex(16).encode()
         self.control = Control()
         self.message = ''
 
@@ -390,6 +395,7 @@ class Guest:
         sysctls = ([] if options.balancing else ['kernel.numa_balancing=0']) + options.sysctl
         lines = [f'sysctl -q -w {shlex.quote(s)}' for s in sysctls]
         lines.append('AS_USER=' + shlex.quote(f'su -p -s /bin/sh {options.user}' if options.user != 'root' else ''))
+        lines.append(f'DIRECT={int(options.direct)}')
         lines.append('NONCE=' + shlex.quote(self.nonce.decode()))
         self.image.add_data('/nh/config', '\n'.join(lines + ['']).encode())
         script = ['#!/bin/sh', f'cd {shlex.quote(options.cwd)} || exit {EXIT_OWN_FAILURE}']
@@ -471,6 +477,7 @@ class Guest:
             selector.register(listener, selectors.EVENT_READ, port)
         connections = {}
         deadline = time.monotonic() + self.options.timeout
+        gone = False
         while time.monotonic() < deadline:
             ready = selector.select(0.2)
             for key, _ in ready:
@@ -494,8 +501,9 @@ class Guest:
                 except subprocess.TimeoutExpired:
                     pass
                 return 'done'
-            if not ready and qemu.poll() is not None:
+            if not ready and gone:
                 return 'gone'
+            gone = qemu.poll() is not None  # what it wrote last is read first
         return 'timeout'
 
     def post_mortem(self, ended):
@@ -580,6 +588,8 @@ def parser():
     args.add_argument('--balancing', action='store_true', help='leave kernel.numa_balancing on')
     args.add_argument('--sysctl', action='append', default=[], metavar='K=V')
     args.add_argument('--module', action='append', default=[], metavar='NAME', help='load a further kernel module')
+    args.add_argument('--direct', action='store_true', help='output straight to the port, the last byte before a crash too'
+                      ' (/dev/stdout cannot be opened again then)')
     args.add_argument('--timeout', type=int, default=600, metavar='S', help='kill the guest after S seconds (600)')
     args.add_argument('--append', default='', help='more kernel parameters')
     args.add_argument('--qemu-arg', action='append', default=[], metavar='ARG', help='one more argument for QEMU')

@@ -28,6 +28,7 @@ before=" $(echo /proc/[0-9]*) "
 one() {
 	number=$1 limit=$2 user=$3 script=$4
 	read -r start rest </proc/uptime
+	echo "NH-START $number"
 	if [ "$user" = nobody ]; then
 		setsid timeout -s KILL "$limit" su -p -s /bin/sh nobody "$script" </dev/null >/nh/t.out 2>/nh/t.err &
 	else
@@ -50,12 +51,12 @@ one() {
 
 
 class Test:
-    def __init__(self, entry, user):
+    def __init__(self, entry, user, build):
         self.name = ('nobody/' if user == 'nobody' else '') + entry['name']
         self.user = user
         self.command = list(entry['cmd'])
         self.env = dict(entry['env'])
-        self.cwd = entry['workdir'] or '/tmp'
+        self.cwd = entry['workdir'] or build  # where Meson runs it: arguments may be relative to that
         self.limit_s = int(entry['timeout'] or 120) * SLOWNESS
         self.depends = entry['depends']
         self.record = None
@@ -70,7 +71,8 @@ class Test:
         words = self.command + [part for value in self.env.values() for part in value.split(':')]
         for name in self.depends:
             words += targets.get(name, [])
-        return [word for word in words if word.startswith('/') and os.path.isfile(word)]
+        paths = [os.path.join(self.cwd, word) for word in words]
+        return [path for path in paths if os.path.isfile(path)]
 
     def obstacle(self):
         """Why the test cannot run in a guest, or ''."""
@@ -93,24 +95,30 @@ def real_tests(build):
     for entry in introspect(build, 'tests'):
         suites = {suite.split(':')[-1] for suite in entry['suite']}
         if 'real' in suites:
-            tests.append(Test(entry, 'root'))
+            tests.append(Test(entry, 'root', build))
             if 'nobody' in suites:
-                tests.append(Test(entry, 'nobody'))
+                tests.append(Test(entry, 'nobody', build))
     return tests
 
 
 class Records:
-    """Takes the guest's output apart: `NH-TEST number status start end bytes bytes`, then stdout and stderr."""
+    """Takes the guest's output apart: `NH-START number`, then `NH-TEST number status start end bytes bytes` and that
+    many bytes of stdout and of stderr."""
 
     def __init__(self, tests, label):
         self.tests = tests
         self.label = label
         self.data = b''
+        self.running = None
 
     def feed(self, data):
         self.data += data
         while True:
             head, newline, rest = self.data.partition(b'\n')
+            if newline and head.startswith(b'NH-START '):
+                self.running = self.tests[int(head.split()[1])]
+                self.data = rest
+                continue
             match = re.fullmatch(rb'NH-TEST (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+) (\d+)', head)
             if not match or not newline:
                 return
@@ -123,6 +131,7 @@ class Records:
                       rest[:nr_out].decode(errors='replace'), rest[nr_out:nr_out + nr_err].decode(errors='replace'))
 
     def take(self, test, status, duration, stdout, stderr):
+        self.running = None
         timed_out = status == 137 and duration >= test.limit_s - 1
         result = 'TIMEOUT' if timed_out else {0: 'OK', 77: 'SKIP'}.get(status, 'FAIL')
         code = 128 - status if 128 < status < 192 else status
@@ -140,51 +149,78 @@ def parse_label(label):
     return match[1], int(match[2]), bool(match[3])
 
 
-def run_guest(label, tests, build, targets, timeout_s):
-    """Runs the tests in one guest and returns their records."""
-    tests = copy.deepcopy(tests)
-    kernel, nodes, cpuless = parse_label(label)
-    words = ['--kernel', kernel, '--nodes', str(nodes), '--timeout', str(timeout_s), '--cwd', '/tmp', '--kvm']
-    options = guest.parser().parse_args(words + (['--cpuless'] if cpuless else []) + ['--', 'tests'])
-    env = {'NH_GUEST': label, 'NH_GUEST_NODES': str(nodes), 'NH_GUEST_CPULESS': str(int(cpuless))}
-    machine = guest.Guest(options)
+class Matrix:
+    """One entry of the matrix: boots its guest, and again without the test that took it down."""
 
-    def outcome(test, result, text):
-        return {'name': f'guest:{label}/{test.name}', 'result': result, 'returncode': 77 if result == 'SKIP' else 1,
-                'duration': 0, 'stdout': text + '\n', 'stderr': ''}
+    def __init__(self, label, tests, build, targets):
+        self.label = label
+        self.tests = copy.deepcopy(tests)
+        self.build = build
+        self.targets = targets
+        self.kernel, self.nodes, self.cpuless = parse_label(label)
 
-    try:
-        for file in guest.build_outputs(build):
-            machine.image.add_file(file)
+    def say(self, text):
+        print(f'{self.label:8} {text}', flush=True)
+
+    def set_record(self, test, result, text):
+        test.record = {'name': f'guest:{self.label}/{test.name}', 'result': result, 'duration': 0, 'stdout': '',
+                       'stderr': '', 'returncode': 77 if result == 'SKIP' else 1, 'message': text}
+        self.say(f'{test.name:40} {result:8} {text}')
+
+    def fill(self, image, tests):
+        """Puts the tests and the runner into the image."""
+        env = {'NH_GUEST': self.label, 'NH_GUEST_NODES': str(self.nodes), 'NH_GUEST_CPULESS': str(int(self.cpuless))}
+        for file in guest.build_outputs(self.build):
+            image.add_file(file)
         script = RUNNER
         for number, test in enumerate(tests):
-            reason = test.obstacle()
-            if reason:
-                test.record = outcome(test, 'SKIP', reason)
-                continue
-            for file in test.files(targets):
-                machine.image.add_file(file)
-            machine.image.add_data(f'/nh/test-{number}', test.script(env), 0o755)
+            for file in test.files(self.targets):
+                image.add_file(file)
+            image.add_data(f'/nh/test-{number}', test.script(env), 0o755)
             script += f'one {number} {test.limit_s} {test.user} /nh/test-{number}\n'
-        machine.image.add_data('/nh/tests', script.encode(), 0o755)
+        image.add_data('/nh/tests', script.encode(), 0o755)
+
+    def boot(self, tests, timeout_s):
+        """One boot; whether another one makes sense."""
+        words = ['--kernel', self.kernel, '--nodes', str(self.nodes), '--timeout', str(timeout_s), '--cwd', '/tmp',
+                 '--kvm', '--direct']
+        options = guest.parser().parse_args(words + (['--cpuless'] if self.cpuless else []) + ['--', 'tests'])
+        machine = guest.Guest(options)
+        records = Records(tests, self.label)
         errors = []
-        machine.run(['/nh/tests'], {}, Records(tests, label).feed, errors.append)
-        text = (machine.message + '\n' + b''.join(errors).decode(errors='replace')).strip()
-        for test in tests:
+        try:
+            self.fill(machine.image, tests)
+            status = machine.run(['/nh/tests'], {}, records.feed, errors.append)
+        finally:
+            machine.close()
+        boot_s = machine.control.boot_s
+        self.say(f'up after {boot_s:.1f} s' if boot_s is not None else 'did not come up')
+        if not machine.message:
+            return False
+        print(b''.join(errors).decode(errors='replace') + machine.message, flush=True)
+        if records.running:
+            what = 'ran when the time was up' if status == guest.EXIT_TIMEOUT else 'took the guest down'
+            self.set_record(records.running, 'FAIL', f'{what}: {machine.message.splitlines()[0]}')
+        return status != guest.EXIT_TIMEOUT and records.running is not None
+
+    def run(self, timeout_s):
+        deadline = time.monotonic() + timeout_s
+        for test in self.tests:
+            if test.obstacle():
+                self.set_record(test, 'SKIP', test.obstacle())
+        try:
+            more = True
+            while more:
+                left = [test for test in self.tests if test.record is None]
+                more = bool(left) and self.boot(left, max(30, int(deadline - time.monotonic())))
+        except guest.Unavailable as problem:
+            for test in self.tests:
+                if test.record is None:
+                    self.set_record(test, 'SKIP', f'no guest: {problem}')
+        for test in self.tests:
             if test.record is None:
-                print(f'{label:8} {test.name:40} NOT RUN: {text.splitlines()[0] if text else "no record"}', flush=True)
-                test.record = outcome(test, 'FAIL', f'guest: {text}')
-        if machine.message:
-            print(text, flush=True)
-        boot = machine.control.boot_s
-        print(f'{label:8} up after {boot:.1f} s' if boot is not None else f'{label:8} did not come up', flush=True)
-    except guest.Unavailable as problem:
-        print(f'{label:8} SKIP: {problem}', flush=True)
-        for test in tests:
-            test.record = test.record or outcome(test, 'SKIP', f'no guest: {problem}')
-    finally:
-        machine.close()
-    return [test.record for test in tests]
+                self.set_record(test, 'FAIL', 'did not run')
+        return [test.record for test in self.tests]
 
 
 def main():
@@ -214,11 +250,10 @@ def main():
                 # What earlier guests did not use is there for the later ones.
                 share = (deadline - time.monotonic()) * options.jobs / (len(labels) + options.jobs)
             try:
-                records = run_guest(label, tests, build, targets, max(30, int(share)))
+                records = Matrix(label, tests, build, targets).run(max(30, share))
             except Exception as problem:  # pylint: disable=broad-except
                 traceback.print_exc()
-                records = [{'name': f'guest:{label}', 'result': 'FAIL', 'returncode': 1, 'duration': 0,
-                            'stdout': f'the runner failed: {problem!r}\n', 'stderr': ''}]
+                records = [{'name': f'guest:{label}', 'result': 'FAIL', 'returncode': 1, 'message': repr(problem)}]
             with lock:
                 results.extend(records)
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Counts the tests of Meson logs: summary.py LOG...
 
-Each LOG is in the format of meson-logs/testlog.json, one JSON object a line: name, result, returncode, stdout, stderr.
+Each LOG is in the format of meson-logs/testlog.json, one JSON object a line: name, result, returncode, stdout, stderr
+(and, from guests, message: why there is no result).
 A program that prints TAP counts by its subtests, any other one as one test (exit 77 = skipped). A subtest that never
 reported (fewer results than the plan), a crash, a timeout and a non-zero exit without a failed subtest are failures.
 Prints what was skipped and why, what failed, and last: N passed, N failed, N skipped. Exit 1: a failure, or no test.
@@ -132,10 +133,11 @@ def count_program(entry, tally):
     elif result in ('OK', 'EXPECTEDFAIL'):
         tally.passed += 1
     elif result == 'SKIP':
-        reason = last_line(stdout) or last_line(re.sub(r'\(test program exited.*\)', '', entry.get('stderr') or ''))
+        reason = entry.get('message') or last_line(stdout) or last_line(re.sub(r'\(test program exited.*\)', '', entry.get('stderr') or ''))
         tally.skipped.append((program, reason or 'no reason printed'))
     elif result != 'TIMEOUT':
         what = f'killed by signal {-code}' if code < 0 else f'exit status {code}' if code else result.lower()
+        what = entry.get('message') or what
         tally.failed.append(f'{program}: {what}')
 
 
