@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* What the public entry points share; the runner's preload library uses it too. */
+#ifndef NHI_API_H
+#define NHI_API_H
+
+#include "linux.h"
+#include "mm.h"
+#include "numahint/numahint.h"
+
+struct nh_mm {
+	struct nhi_mm mm;
+	bool is_default;
+};
+
+/*
+ * Fill @options from a NUMAHINT_CONF string ("nodes:4,trap:shadow,..."); keys that are not the
+ * library's (see numahint(7)) are ignored, the runner warns of unknown ones.
+ * @nodes: where the text of the nodes key goes, for @options->nodes.
+ * Return: 0; -EINVAL a value does not parse.
+ */
+int nhi_options_parse(const char *conf, struct nh_mm_options *options, char *nodes, size_t len);
+
+/* The mm that @mm stands for, made if need be. Return: 0 or why it cannot be made. */
+int nhi_mm_of(struct nh_mm *mm, struct nh_mm **ret);
+
+#endif

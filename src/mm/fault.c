@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The life of a hinting fault.
+ *
+ *	touch -> trap -> (handler | monitor) -> nhi_fault
+ *	   find the VMA, is the access allowed there?          else: not ours, a genuine fault
+ *	   lock the entry, MARKED -> LOCKED                    else: wait unaccounted, or spurious
+ *	   lock marked neighbours by try (fault-around)
+ *	   where is each page, where does it belong?
+ *	   restore or migrate, unlock, wake, count
+ *	-> the access is tried again
+ *
+ * Runs in a signal handler or in the monitor: allocates nothing, waits while holding nothing.
+ */
+#include "mm.h"
+
+#include <string.h>
+
+/* So many faults in a row at one address that we did nothing for are not ours. */
+#define SPURIOUS_LIMIT 200
+
+static struct nhi_around *around_of(struct nhi_mm *mm, const struct nhi_toucher *who)
+{
+	return &mm->around[(uint32_t)who->tid % NHI_AROUND_SLOTS];
+}
+
+/*
+ * The stream that @addr continues, and how many pages to take along. A stream doubles its window at
+ * each fault; a fault that continues none starts a new one at a single page, so that a program that
+ * touches a tenth of its data moves little more than a tenth.
+ */
+static uint32_t around_window(struct nhi_mm *mm, struct nhi_around *a, uintptr_t addr,
+			      uint32_t *ret_stream)
+{
+	for (uint32_t i = 0; i < NHI_STREAMS; i++) {
+		if (nhi_load_relaxed(&a->next[i]) == addr) {
+			*ret_stream = i;
+			return nhi_min(nhi_load_relaxed(&a->window[i]) * 2u, mm->around_max);
+		}
+	}
+	*ret_stream = nhi_add_relaxed(&a->victim, 1) % NHI_STREAMS;
+	return 1;
+}
+
+static void around_done(struct nhi_around *a, uint32_t stream, uintptr_t next, uint32_t window)
+{
+	nhi_store_relaxed(&a->next[stream], next);
+	nhi_store_relaxed(&a->window[stream], (uint16_t)window);
+	nhi_store_relaxed(&a->spurious, 0);
+}
+
+/*
+ * A fault on a page that is not marked: another thread resolved it meanwhile, or it is a hole in a
+ * watched range, or the range is not as we believe. Return: 0 try again; -EFAULT not ours.
+ */
+static int not_marked(struct nhi_mm *mm, struct nhi_vma *vma, uintptr_t addr, struct nhi_around *a,
+		      unsigned int slot)
+{
+	int err;
+
+	if (vma->map->trap == NHI_TRAP_SHADOW) {
+		err = mm->os->ops->zero_fill(mm->os, vma->map, addr);
+		if (err)
+			return err;
+		nhi_mm_count(mm, slot, NHI_C_ZERO_FILLED, 1);
+	}
+	if (nhi_load_relaxed(&a->spurious_addr) != addr) {
+		nhi_store_relaxed(&a->spurious_addr, addr);
+		nhi_store_relaxed(&a->spurious, 0);
+	}
+	return nhi_add_relaxed(&a->spurious, 1) > SPURIOUS_LIMIT ? -EFAULT : 0;
+}
+
+/* Lock what this fault will resolve; see around_window() and the os's granule. */
+static int lock_around(struct nhi_batch *b, struct nhi_mm *mm, const struct nhi_vma *vma,
+		       uintptr_t addr, uint32_t *window)
+{
+	struct nhi_map *map = vma->map;
+	uint64_t marked = nhi_count_read(&map->marked);
+	uint32_t granule = mm->os->ops->granule(mm->os, map, marked);
+	uintptr_t start = addr;
+	int err;
+
+	if (granule > 1) {
+		granule = nhi_min(granule, nhi_min(mm->ptes_per_pmd, NHI_MAX_RUN));
+		*window = nhi_max(*window, granule);
+		start = nhi_round_down(addr, (uintptr_t)granule << mm->page_shift);
+		start = nhi_max(start, vma->start);
+	}
+	err = nhi_batch_lock(b, mm, vma, start,
+			     *window + (uint32_t)((addr - start) >> mm->page_shift));
+	/* The part of the granule before the fault may be resolved already, or end before it. */
+	if (start < addr && (err || b->addr + ((uintptr_t)b->nr << mm->page_shift) <= addr)) {
+		if (!err) {
+			for (uint32_t i = 0; i < b->nr; i++)
+				nhi_entry_unlock(mm, b->addr + ((uintptr_t)i << mm->page_shift),
+						 &b->entry[i],
+						 nhi_word_with_state(nhi_load_relaxed(&b->entry[i]),
+								     NHI_MARKED));
+		}
+		err = nhi_batch_lock(b, mm, vma, addr, *window);
+	}
+	return err;
+}
+
+static void decide(struct nhi_batch *b, const struct nhi_toucher *who)
+{
+	uint32_t words = b->huge ? 1 : b->nr;
+
+	for (uint32_t i = 0; i < words; i++) {
+		uintptr_t addr = b->addr + ((uintptr_t)i << b->mm->page_shift);
+		nhi_word word = nhi_load_relaxed(&b->entry[i]);
+		int target = nhi_misplaced(b->mm, b->vma, addr, b->node[i], word, who);
+
+		b->target[i] = target < 0 ? NHI_UNKNOWN_NODE : (uint8_t)target;
+	}
+}
+
+static void account(struct nhi_batch *b, uintptr_t addr, const struct nhi_toucher *who,
+		    enum nhi_delivery by)
+{
+	struct nhi_mm *mm = b->mm;
+	uint32_t at = b->huge ? 0 : nhi_nr_pages(mm, b->addr, addr);
+	uint32_t words = b->huge ? 1 : b->nr, scale = b->huge ? b->nr : 1;
+	uint64_t local = 0;
+
+	for (uint32_t i = 0; i < words; i++)
+		local += b->node[i] == who->node ? scale : 0;
+	nhi_mm_count(mm, b->slot, NHI_C_HINTING_FAULTS, 1);
+	nhi_mm_count(mm, b->slot, NHI_C_HINTING_LOCAL, b->node[at] == who->node);
+	nhi_mm_count(mm, b->slot, NHI_C_AROUND, b->huge ? 0 : b->nr - 1);
+	nhi_mm_count(mm, b->slot, NHI_C_UNKNOWN_TOUCHERS, who->node < 0);
+	nhi_mm_count(mm, b->slot, by == NHI_DELIVERY_MONITOR ? NHI_C_BY_MONITOR : NHI_C_BY_THREAD,
+		     1);
+	if (who->node >= 0) {
+		nhi_mm_count(mm, b->slot, NHI_C_TOUCHED_LOCAL, local);
+		nhi_mm_count(mm, b->slot, NHI_C_TOUCHED_REMOTE, b->nr - local);
+	}
+}
+
+/* One try, under mmap_lock for reading. -EAGAIN: again; -EDEADLK: wait for the entry first. */
+static int fault_once(struct nhi_mm *mm, struct nhi_batch *b, uintptr_t addr, bool write,
+		      const struct nhi_toucher *who, enum nhi_delivery by)
+{
+	struct nhi_around *a = around_of(mm, who);
+	struct nhi_vma *vma = nhi_vma_find(mm, addr);
+	uint32_t window, stream;
+	int err;
+
+	if (!vma)
+		return -ENOENT;
+	if (!(vma->prot & (write ? NHI_PROT_WRITE : NHI_PROT_ANY)))
+		return -EFAULT;
+	window = around_window(mm, a, addr, &stream);
+	err = lock_around(b, mm, vma, addr, &window);
+	if (err == -EAGAIN)
+		return -EDEADLK;
+	if (err == -ESTALE)
+		return -EAGAIN;
+	if (err)
+		return not_marked(mm, vma, addr, a, b->slot);
+	nhi_batch_locate(b);
+	decide(b, who);
+	err = nhi_batch_resolve(b, who);
+	if (err == -EAGAIN)
+		return err;
+	account(b, addr, who, by);
+	around_done(a, stream, b->addr + ((uintptr_t)b->nr << mm->page_shift), window);
+	if (err == -EBUSY)
+		nhi_map_get(vma->map); /* for nhi_batch_hard(), without mmap_lock */
+	return err;
+}
+
+int nhi_fault(void *data, uintptr_t addr, bool write, const struct nhi_toucher *who,
+	      enum nhi_delivery by)
+{
+	struct nhi_mm *mm = data;
+	struct nhi_batch b;
+	int err;
+
+	/* A crash of our own while the map is being changed must not wait for itself. */
+	if (nhi_load_relaxed(&mm->mmap_lock.writer_tid) == who->tid)
+		return -ENOENT;
+	addr = nhi_round_down(addr, (uintptr_t)nhi_page_size(mm));
+	for (;;) {
+		struct nhi_vma vma = { 0 };
+		bool huge;
+
+		b.slot = nhi_mmap_read_lock(mm->os, &mm->mmap_lock, (unsigned int)who->tid);
+		err = fault_once(mm, &b, addr, write, who, by);
+		if (err == -EBUSY) {
+			vma = *b.vma;
+			b.vma = &vma;
+		}
+		nhi_mmap_read_unlock(mm->os, &mm->mmap_lock, b.slot);
+		if (err == -EBUSY) {
+			err = nhi_batch_hard(&b);
+			nhi_map_put(mm, vma.map);
+			if (!err)
+				return 0;
+			/* Out of memory for page tables, say: marked and whole, so try for ever. */
+			err = -EAGAIN;
+		}
+		if (err == -EDEADLK) {
+			nhi_word *entry = nhi_entry_lookup(mm, addr, &huge);
+
+			nhi_mm_count(mm, b.slot, NHI_C_WAITS, 1);
+			if (entry)
+				nhi_entry_wait(mm, addr, entry);
+			continue;
+		}
+		if (err != -EAGAIN)
+			return err;
+		mm->os->ops->relax(mm->os);
+	}
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+/* Looking without touching: where pages sit. Disturbs no mark. */
+#include "mm.h"
+
+#include <string.h>
+
+/* Pages [addr, addr + nr) of @vma, nr <= NHI_MAX_RUN, into nodes[]: a node, or -ENOENT. */
+static int nodes_in_vma(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr, uint32_t nr,
+			int *nodes)
+{
+	uint8_t info[NHI_MAX_RUN], node[NHI_MAX_RUN];
+	int err = mm->os->ops->query(mm->os, vma->map, addr, nr, info);
+
+	if (err)
+		return err;
+	memset(node, NHI_UNKNOWN_NODE, nr);
+	if (!mm->os->emulated)
+		err = mm->os->ops->nodes(mm->os, vma->map, addr, nr, node);
+	for (uint32_t i = 0; i < nr && !err; i++) {
+		bool huge;
+		nhi_word *entry;
+
+		nodes[i] = -ENOENT;
+		if (!(info[i] & NHI_INFO_PRESENT))
+			continue;
+		nodes[i] = node[i];
+		if (!mm->os->emulated)
+			continue;
+		entry = nhi_entry_lookup(mm, addr + ((uintptr_t)i << mm->page_shift), &huge);
+		nodes[i] = entry ? nhi_word_node(nhi_load_relaxed(entry)) : NHI_UNKNOWN_NODE;
+		if (nodes[i] == NHI_UNKNOWN_NODE)
+			nodes[i] = vma->home;
+	}
+	return err;
+}
+
+/* Memory that is not managed: the os answers, or, if nodes are emulated, node 0 has it. */
+static int nodes_outside(struct nhi_mm *mm, uintptr_t addr, uint32_t nr, int *nodes)
+{
+	uint8_t node[NHI_MAX_RUN];
+	struct nhi_mapping map;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		uintptr_t at = addr + ((uintptr_t)i << mm->page_shift);
+		long n = mm->os->ops->mappings(mm->os, at, at + nhi_page_size(mm), &map, 1);
+
+		if (n < 0)
+			return (int)n;
+		nodes[i] = n ? 0 : -EFAULT;
+		if (!n || mm->os->emulated)
+			continue;
+		node[0] = NHI_UNKNOWN_NODE;
+		if (mm->os->ops->nodes(mm->os, NULL, at, 1, node) || node[0] == NHI_UNKNOWN_NODE)
+			nodes[i] = -ENOENT;
+		else
+			nodes[i] = node[0];
+	}
+	return 0;
+}
+
+int nhi_nodes_of(struct nhi_mm *mm, uintptr_t addr, uint32_t nr, int *nodes)
+{
+	uint64_t token;
+	int err = 0;
+
+	mm->os->ops->enter(mm->os, &token);
+	while (nr && !err) {
+		uintptr_t end = addr + ((uintptr_t)nr << mm->page_shift);
+		struct nhi_vma vma;
+		uint32_t n;
+
+		if (!nhi_vma_next(mm, addr, end, &vma)) {
+			n = nhi_min(nr, NHI_MAX_RUN);
+			err = nodes_outside(mm, addr, n, nodes);
+		} else {
+			if (vma.start > addr) {
+				n = nhi_min(nhi_nr_pages(mm, addr, vma.start), NHI_MAX_RUN);
+				err = nodes_outside(mm, addr, n, nodes);
+			} else {
+				n = nhi_min(nhi_nr_pages(mm, addr, vma.end), NHI_MAX_RUN);
+				err = nodes_in_vma(mm, &vma, addr, n, nodes);
+			}
+			nhi_map_put(mm, vma.map);
+		}
+		addr += (uintptr_t)n << mm->page_shift;
+		nodes += n;
+		nr -= n;
+	}
+	mm->os->ops->leave(mm->os, &token);
+	return err;
+}
