@@ -27,13 +27,16 @@ done
 
 scripts/packages.sh build test
 dir=build-test
-[[ -f $dir/build.ninja ]] || meson setup "$dir" -Dwerror=true -Dnh_debug=true
-ninja -C "$dir"
+if ! { [[ -f $dir/build.ninja ]] || meson setup "$dir" -Dwerror=true -Dnh_debug=true; } || ! ninja -C "$dir"; then
+	echo "the build failed"
+	echo "0 passed, 1 failed, 0 skipped"
+	exit 1
+fi
 
 # Verdicts come from summary.py, which also sees groups that end early; so meson's own exit code is not used.
 rm -f "$dir"/meson-logs/testlog.json "$dir"/guest-results.json
 meson test -C "$dir" --no-rebuild --print-errorlogs "${meson_args[@]}" || true
-if $guests && [[ -x scripts/guest-tests.sh ]]; then
+if $guests; then
 	scripts/guest-tests.sh --build "$dir" --results "$dir/guest-results.json" "${guest_args[@]}"
 fi
 exec scripts/summary.py "$dir"/meson-logs/testlog.json "$dir"/guest-results.json

@@ -23,14 +23,16 @@ check() {
 	fi
 }
 
-status=0
-guest --kernel 6.1 -- true 2>"$dir/err" || status=$?
-if ((status == 125)) && ! grep -q 'died' "$dir/err"; then
-	tail -n 1 "$dir/err"
-	exit 77
-fi
-echo 1..13
-check "$status" 0 'exit code 0'
+for kernel in 6.1 6.12; do
+	status=0
+	guest --kernel "$kernel" -- true 2>"$dir/err" || status=$?
+	if ((status == 125)) && ! grep -q 'died' "$dir/err"; then
+		tail -n 1 "$dir/err"
+		exit 77
+	fi
+	((count)) || echo 1..14
+	check "$status" 0 "exit code 0 on $kernel"
+done
 
 # Bytes as they are, both streams apart, with the files and the exit code, as an ordinary user.
 cat >"$dir/job" <<'JOB'
