@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What: a marked page goes to the node of whoever touches it next; nothing else moves, and no byte
+ *	 changes, for every pair of trap and delivery.
+ * How:  real memory; nodes of the machine, or four emulated ones where it has one. Placement on real
+ *	 nodes is asked of the kernel (move_pages), not of the library.
+ */
+#include "real.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define SEED 0x5eedull
+
+static int node_of(struct nh_mm *mm, const void *p)
+{
+	int node;
+
+	assert_int_equal(nh_node_of(mm, p, 1, &node), 0);
+	if (!real_emulated())
+		assert_int_equal(real_kernel_node(p), node);
+	return node;
+}
+
+/* Marking moves nothing and hides nothing; the touch brings the page to the toucher. */
+static void touch_moves(void **state)
+{
+	const size_t len = 4 * real_huge, nr = len / real_page;
+	struct nh_mm *mm = real_mm(real_pair(state));
+	char *p = real_map(real_pair(state), len);
+	struct nh_stats st;
+
+	real_go_to_node(mm, 0);
+	real_fill(p, len, SEED);
+	assert_int_equal(nh_manage(mm, p, len, 0), 0);
+	assert_int_equal(nh_next_touch(mm, p, len), nr);
+	st = real_stats(mm);
+	assert_int_equal(st.marked, nr);
+	assert_int_equal(st.marked_now, nr);
+	assert_int_equal(st.migrated, 0);
+
+	real_go_to_node(mm, real_other_node(0));
+	real_check(p, len / 2, SEED);
+	st = real_stats(mm);
+	assert_in_range(st.migrated, nr / 2, nr / 2 + 512);
+	assert_true(st.hinting_faults > 0);
+	for (size_t i = 0; i < nr / 2; i += 7)
+		assert_int_equal(node_of(mm, p + i * real_page), real_other_node(0));
+
+	assert_true(nh_unmark(mm, NULL, 0) >= 0);
+	assert_int_equal(real_stats(mm).marked_now, 0);
+	for (size_t i = nr / 2 + 512; i < nr; i += 7)
+		assert_int_equal(node_of(mm, p + i * real_page), 0);
+	real_check(p, len, SEED);
+	real_assert_balanced(mm);
+	nh_mm_destroy(mm);
+	munmap(p, len);
+}
+
+/* A touch from the node that the page is on restores it in place: nothing misplaced, nothing moved. */
+static void local_touch_restores(void **state)
+{
+	const size_t len = 2 * real_huge, nr = len / real_page;
+	struct nh_mm *mm = real_mm(real_pair(state));
+	char *p = real_map(real_pair(state), len);
+	struct nh_stats st;
+
+	real_go_to_node(mm, 0);
+	real_fill(p, len, SEED);
+	assert_int_equal(nh_next_touch(mm, p, len), nr);
+	real_check(p, len, SEED);
+	st = real_stats(mm);
+	assert_int_equal(st.migrated, 0);
+	assert_int_equal(st.restored, nr);
+	assert_int_equal(st.touched_local, nr);
+	real_assert_balanced(mm);
+	nh_mm_destroy(mm);
+	munmap(p, len);
+}
+
+/* Writes through a marked page arrive, and stay through a second mark. */
+static void writes_arrive(void **state)
+{
+	const size_t len = 2 * real_huge, nr = len / real_page;
+	struct nh_mm *mm = real_mm(real_pair(state));
+	char *p = real_map(real_pair(state), len);
+
+	real_fill(p, len, SEED);
+	for (uint64_t round = 1; round <= 3; round++) {
+		assert_int_equal(nh_next_touch(mm, p, len), nr);
+		real_go_to_node(mm, (int)round % real_nr_nodes());
+		real_fill(p, len, SEED + round);
+		real_check(p, len, SEED + round);
+		assert_true(nh_unmark(mm, NULL, 0) >= 0);
+		real_check(p, len, SEED + round);
+	}
+	real_assert_balanced(mm);
+	nh_mm_destroy(mm);
+	munmap(p, len);
+}
+
+/* Pages that were never touched are not marked, not allocated, and read as zeros afterwards. */
+static void holes_stay_holes(void **state)
+{
+	const size_t len = 2 * real_huge, nr = len / real_page;
+	struct nh_mm *mm = real_mm(real_pair(state));
+	char *p = real_map(real_pair(state), len);
+	long marked;
+	int node;
+
+	madvise(p, len, MADV_NOHUGEPAGE);
+	for (size_t i = 0; i < nr; i += 3)
+		real_fill_page(p + i * real_page, i, SEED);
+	marked = nh_next_touch(mm, p, len);
+	assert_int_equal(marked, (nr + 2) / 3);
+	assert_int_equal(nh_node_of(mm, p + real_page, 1, &node), 0);
+	assert_int_equal(node, -ENOENT);
+	real_go_to_node(mm, real_other_node(0));
+	for (size_t i = 0; i < nr; i++) {
+		if (i % 3 == 0) {
+			assert_true(real_page_ok(p + i * real_page, i, SEED));
+			continue;
+		}
+		for (size_t j = 0; j < real_page; j += 64)
+			assert_int_equal(p[i * real_page + j], 0);
+	}
+	real_assert_balanced(mm);
+	nh_mm_destroy(mm);
+	munmap(p, len);
+}
+
+/* Touching one page of a hundred moves about that many: fault-around does not run ahead. */
+static void sparse_touch_moves_little(void **state)
+{
+	const size_t len = 8 * real_huge, nr = len / real_page;
+	struct nh_mm *mm = real_mm(real_pair(state));
+	char *p = real_map(real_pair(state), len);
+	size_t touched = 0;
+	struct nh_stats st;
+
+	madvise(p, len, MADV_NOHUGEPAGE);
+	real_fill(p, len, SEED);
+	assert_int_equal(nh_next_touch(mm, p, len), nr);
+	real_go_to_node(mm, real_other_node(0));
+	for (size_t i = 0; i < nr; i += 100, touched++)
+		assert_true(real_page_ok(p + i * real_page, i, SEED));
+	st = real_stats(mm);
+	assert_in_range(st.migrated, touched, 2 * touched);
+	assert_true(nh_unmark(mm, NULL, 0) >= 0);
+	real_check(p, len, SEED);
+	real_assert_balanced(mm);
+	nh_mm_destroy(mm);
+	munmap(p, len);
+}
+
+struct team {
+	struct nh_mm *mm;
+	char *p;
+	size_t len;
+	int stop;
+	pthread_barrier_t ready;
+};
+
+struct member {
+	struct team *team;
+	pthread_t thread;
+	int node;
+	size_t first, nr; /* pages, its own */
+	uint64_t rounds;
+	bool ok;
+};
+
+/* Rewrite and check one's own pages in an order of one's own until told to stop. */
+static void *toucher(void *arg)
+{
+	struct member *m = arg;
+	uint64_t x = (uint64_t)m->node * 77 + 1, version = 0;
+
+	real_go_to_node(m->team->mm, m->node);
+	m->ok = true;
+	pthread_barrier_wait(&m->team->ready);
+	while (m->ok && !__atomic_load_n(&m->team->stop, __ATOMIC_RELAXED)) {
+		for (size_t i = 0; i < m->nr && m->ok; i++) {
+			size_t page = m->first + i;
+
+			m->ok = real_page_ok(m->team->p + page * real_page, page, SEED + version);
+		}
+		version++;
+		for (size_t i = 0; i < m->nr; i++) {
+			size_t page = m->first + (x >> 33) % m->nr;
+
+			x = x * 6364136223846793005ull + 1442695040888963407ull;
+			(void)*(volatile char *)(m->team->p + page * real_page);
+			page = m->first + i;
+			real_fill_page(m->team->p + page * real_page, page, SEED + version);
+		}
+		m->rounds++;
+	}
+	return NULL;
+}
+
+/* No byte is lost under 4 threads that touch and one that marks for the whole test. */
+static void no_byte_lost(void **state)
+{
+	enum { MEMBERS = 4, MARKS = 300 };
+	const size_t len = 4 * real_huge, nr = len / real_page / MEMBERS;
+	struct team team = { .mm = real_mm(real_pair(state)), .len = len };
+	struct member member[MEMBERS] = { 0 };
+	uint64_t marked = 0;
+
+	team.p = real_map(real_pair(state), len);
+	real_fill(team.p, len, SEED);
+	pthread_barrier_init(&team.ready, NULL, MEMBERS + 1);
+	for (int i = 0; i < MEMBERS; i++) {
+		member[i] = (struct member){ .team = &team,
+					     .node = i % real_nr_nodes(),
+					     .first = (size_t)i * nr,
+					     .nr = nr };
+		assert_int_equal(pthread_create(&member[i].thread, NULL, toucher, &member[i]), 0);
+	}
+	pthread_barrier_wait(&team.ready);
+	for (int i = 0; i < MARKS; i++) {
+		size_t from = (size_t)(i % 5) * real_page * 37;
+		long n = nh_next_touch(team.mm, team.p + from, len - from);
+
+		assert_true(n >= 0);
+		marked += (uint64_t)n;
+		if (i % 16 == 9)
+			assert_true(nh_unmark(team.mm, NULL, 0) >= 0);
+	}
+	__atomic_store_n(&team.stop, 1, __ATOMIC_RELAXED);
+	for (int i = 0; i < MEMBERS; i++) {
+		pthread_join(member[i].thread, NULL);
+		assert_true(member[i].ok);
+	}
+	assert_true(marked > len / real_page);
+	assert_true(nh_unmark(team.mm, NULL, 0) >= 0);
+	real_assert_balanced(team.mm);
+	print_message("# %llu pages marked, %llu migrated\n", (unsigned long long)marked,
+		      (unsigned long long)real_stats(team.mm).migrated);
+	nh_mm_destroy(team.mm);
+	munmap(team.p, len);
+	pthread_barrier_destroy(&team.ready);
+}
+
+/* mbind's modes decide at the touch: BIND and INTERLEAVE go to their nodes, whoever touches. */
+static void policies_decide(void **state)
+{
+	const size_t len = real_huge, nr = len / real_page;
+	struct nh_mm *mm = real_mm(real_pair(state));
+	char *p = real_map(real_pair(state), len);
+	int other = real_other_node(0);
+	unsigned long bind = 1ul << other, both = 1ul | bind;
+
+	madvise(p, len, MADV_NOHUGEPAGE);
+	real_go_to_node(mm, 0);
+	real_fill(p, len, SEED);
+	assert_int_equal(nh_mbind(mm, p, len, NH_MPOL_BIND, &bind, 64,
+				  NH_MPOL_MF_MOVE | NH_MPOL_MF_LAZY),
+			 0);
+	assert_int_equal(node_of(mm, p), 0);
+	real_check(p, len / 2, SEED);
+	for (size_t i = 0; i < nr / 2; i++)
+		assert_int_equal(node_of(mm, p + i * real_page), other);
+	assert_int_equal(nh_mbind(mm, p, len, NH_MPOL_INTERLEAVE, &both, 64, NH_MPOL_MF_LAZY), 0);
+	real_check(p, len, SEED);
+	for (size_t i = 0; i < nr; i++) {
+		size_t index = ((uintptr_t)p / real_page + i) % 2;
+
+		assert_int_equal(node_of(mm, p + i * real_page), index ? other : 0);
+	}
+	real_assert_balanced(mm);
+	nh_mm_destroy(mm);
+	munmap(p, len);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		REAL_TESTS(touch_moves),
+		REAL_TESTS(local_touch_restores),
+		REAL_TESTS(writes_arrive),
+		REAL_TESTS(holes_stay_holes),
+		REAL_TESTS(sparse_touch_moves_little),
+		REAL_TESTS(policies_decide),
+		REAL_TESTS(no_byte_lost),
+	};
+
+	return cmocka_run_group_tests_name("next_touch", tests, NULL, NULL);
+}
