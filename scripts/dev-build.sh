@@ -3,7 +3,7 @@
 set -euo pipefail
 
 scripts/packages.sh build
-[[ -f build/build.ninja ]] || meson setup build "$@"
+scripts/configure.sh build "$@"
 ninja -C build
 if [[ -x build/tools/numahint ]]; then
 	ln -sfn tools/numahint build/numahint

@@ -26,8 +26,7 @@ for kind in "${kinds[@]}"; do
 	dir=build-$kind
 	sanitizers=$kind
 	[[ $kind == address ]] && sanitizers=address,undefined
-	[[ -f $dir/build.ninja ]] ||
-		meson setup "$dir" -Dwerror=true -Dnh_debug=true -Db_sanitize="$sanitizers" -Db_lundef=false
+	scripts/configure.sh "$dir" -Dwerror=true -Dnh_debug=true -Db_sanitize="$sanitizers" -Db_lundef=false
 	ninja -C "$dir"
 	rm -f "$dir/meson-logs/testlog.json"
 	meson test -C "$dir" --no-rebuild --print-errorlogs --no-suite lint --no-suite guest --timeout-multiplier 4 \

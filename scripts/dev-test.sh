@@ -27,7 +27,7 @@ done
 
 scripts/packages.sh build test
 dir=build-test
-if ! { [[ -f $dir/build.ninja ]] || meson setup "$dir" -Dwerror=true -Dnh_debug=true; } || ! ninja -C "$dir"; then
+if ! scripts/configure.sh "$dir" -Dwerror=true -Dnh_debug=true || ! ninja -C "$dir"; then
 	echo "the build failed"
 	echo "0 passed, 1 failed, 0 skipped"
 	exit 1
