@@ -266,29 +266,42 @@ static long mark_vma(struct nhi_mm *mm, const struct nhi_vma *vma)
 	return p.marked ? p.marked : err;
 }
 
+/*
+ * Signals of the program wait while a slice is marked, and so do other markers; a slice takes some
+ * milliseconds.
+ */
+#define SLICE_GRANULES 64
+
 long nhi_mark_range(struct nhi_mm *mm, uintptr_t start, uintptr_t end)
 {
+	const uintptr_t slice = SLICE_GRANULES * nhi_huge_size(mm);
 	uint64_t begin = mm->os->ops->now_ns(mm->os);
-	struct nhi_vma vma;
-	uint64_t token;
 	long marked = 0, err = 0;
+	bool more = true;
 
-	mm->os->ops->enter(mm->os, &token);
-	nhi_mutex_lock(mm->os, &mm->mark_mutex);
-	nhi_rank_take(NHI_RANK_MARK);
-	while (start < end && nhi_vma_next(mm, start, end, &vma)) {
-		long n = mark_vma(mm, &vma);
+	while (more && start < end) {
+		struct nhi_vma vma;
+		uint64_t token;
+		long n;
 
-		if (n < 0)
-			err = n;
-		else
-			marked += n;
-		start = vma.end;
-		nhi_map_put(mm, vma.map);
+		mm->os->ops->enter(mm->os, &token);
+		nhi_mutex_lock(mm->os, &mm->mark_mutex);
+		nhi_rank_take(NHI_RANK_MARK);
+		more = nhi_vma_next(mm, start, end, &vma);
+		if (more) {
+			uintptr_t stop = nhi_round_down(vma.start, slice) + slice;
+
+			vma.end = nhi_min(vma.end, stop);
+			n = mark_vma(mm, &vma);
+			err = n < 0 ? n : err;
+			marked += n < 0 ? 0 : n;
+			start = vma.end;
+			nhi_map_put(mm, vma.map);
+		}
+		nhi_rank_drop(NHI_RANK_MARK);
+		nhi_mutex_unlock(mm->os, &mm->mark_mutex);
+		mm->os->ops->leave(mm->os, &token);
 	}
-	nhi_rank_drop(NHI_RANK_MARK);
-	nhi_mutex_unlock(mm->os, &mm->mark_mutex);
-	mm->os->ops->leave(mm->os, &token);
 	nhi_mm_count(mm, 0, NHI_C_MARK_NS, mm->os->ops->now_ns(mm->os) - begin);
 	return marked ? marked : err;
 }
