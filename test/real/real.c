@@ -96,7 +96,7 @@ struct nh_mm *real_mm_copy(const struct pair *pair, enum nh_copy copy)
 	int err = nh_mm_create(&o, &mm);
 
 	if (err == -EOPNOTSUPP || err == -EPERM) {
-		print_message("# SKIP %s: %s\n", pair->name, nh_strerror(err));
+		print_message("skip: %s: %s\n", pair->name, nh_strerror(err));
 		skip();
 	}
 	assert_int_equal(err, 0);

@@ -223,8 +223,10 @@ static void dontneed_against_mark(void **state)
 	struct racer r = { .a = &a };
 	pthread_t thread;
 
-	if (real_pair(state)->trap != NH_TRAP_SHADOW)
+	if (real_pair(state)->trap != NH_TRAP_SHADOW) {
+		print_message("skip: about private memory under a userfaultfd\n");
 		skip();
+	}
 	a = marked_area(state);
 	assert_int_equal(pthread_create(&thread, NULL, discarder, &r), 0);
 	while (!__atomic_load_n(&r.stop, __ATOMIC_RELAXED))
@@ -375,8 +377,10 @@ static void fork_shared_pages(void **state)
 	char c;
 	pid_t pid;
 
-	if (real_pair(state)->trap != NH_TRAP_SHADOW)
+	if (real_pair(state)->trap != NH_TRAP_SHADOW) {
+		print_message("skip: about private memory under a userfaultfd\n");
 		skip();
+	}
 	assert_int_equal(pipe(fd), 0);
 	pid = fork();
 	if (pid == 0) {
@@ -406,6 +410,7 @@ static void system_calls_read_marked(void **state)
 	nh_describe(a.mm, desc, sizeof(desc));
 	if (real_pair(state)->delivery != NH_DELIVERY_MONITOR || !strstr(desc, "kernel_faults=1")) {
 		done(&a);
+		print_message("skip: no monitor that may serve the kernel's accesses\n");
 		skip();
 	}
 	fd = memfd_create("t", 0);
