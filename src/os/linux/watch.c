@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Which parts of a map are registered with the userfaultfd.
+ *
+ * Whole granules (what one PMD maps) are registered just before they lose pages, and unregistered
+ * when nothing in the map is marked: in between, a hole in such a granule costs a fault through us
+ * when it is first touched, and each registered stretch costs the program up to two VMAs.
+ *
+ * A bit per granule says what to unregister; it may be set for a granule that is not registered,
+ * never the other way round. Registering is asked of the kernel at every mark (0.3 us), whatever
+ * the bit says: another thread may have unmapped and mapped the range since, and the event that
+ * tells may still be on its way.
+ */
+#include "internal.h"
+
+static size_t granule_of(const struct nhi_lx_map *map, uintptr_t addr)
+{
+	return (addr >> map->lx->huge_shift) - (map->pub.start >> map->lx->huge_shift);
+}
+
+static uintptr_t granule_start(const struct nhi_lx_map *map, size_t i)
+{
+	uintptr_t first = nhi_round_down(map->pub.start, (uintptr_t)map->lx->os.huge_size);
+
+	return nhi_max(map->pub.start, first + ((uintptr_t)i << map->lx->huge_shift));
+}
+
+static bool granule_bit(const struct nhi_lx_map *map, size_t i)
+{
+	/* Relaxed: written under the map's lock, or while the monitor keeps the signal path out. */
+	return nhi_load_relaxed(&map->granules[i / 64]) >> (i % 64) & 1;
+}
+
+static void granule_set(struct nhi_lx_map *map, size_t i, bool on)
+{
+	uint64_t old = nhi_load_relaxed(&map->granules[i / 64]);
+	uint64_t bit = 1ULL << (i % 64);
+
+	/* A marker and the monitor may write one word at a time; nobody orders anything by it. */
+	while (!nhi_cas_relaxed(&map->granules[i / 64], &old, on ? old | bit : old & ~bit))
+		;
+}
+
+int nhi_watch(struct nhi_lx_map *map, uintptr_t start, uintptr_t end, uint64_t mode)
+{
+	size_t first = granule_of(map, start), last = granule_of(map, end - 1);
+	uintptr_t from = granule_start(map, first), to = granule_start(map, last + 1);
+	int err;
+
+	to = nhi_min(to, map->pub.end);
+	err = nhi_uffd_register(map->lx, &map->lx->events, from, to - from, mode);
+	if (err && (from != start || to != end)) {
+		/* A neighbour of the run is in the way (unmapped, mapped anew): the run alone. */
+		err = nhi_uffd_register(map->lx, &map->lx->events, start, end - start, mode);
+	}
+	if (err)
+		return err;
+	for (size_t i = first; i <= last; i++) {
+		if (!granule_bit(map, i))
+			granule_set(map, i, true);
+	}
+	return 0;
+}
+
+void nhi_unwatch_all(struct nhi_lx_map *map)
+{
+	size_t i = 0;
+
+	while (i < map->nr_granules) {
+		uintptr_t start, end;
+		size_t first;
+
+		if (i % 64 == 0 && !nhi_load_relaxed(&map->granules[i / 64])) {
+			i += 64;
+			continue;
+		}
+		if (!granule_bit(map, i)) {
+			i++;
+			continue;
+		}
+		first = i;
+		while (i < map->nr_granules && granule_bit(map, i))
+			granule_set(map, i++, false);
+		start = granule_start(map, first);
+		end = nhi_min(granule_start(map, i), map->pub.end);
+		if (!nhi_uffd_unregister(map->lx, &map->lx->events, start, end - start))
+			continue;
+		/* Something else was mapped into the stretch: granule by granule then. */
+		for (size_t j = first; j < i; j++) {
+			start = granule_start(map, j);
+			end = nhi_min(granule_start(map, j + 1), map->pub.end);
+			(void)nhi_uffd_unregister(map->lx, &map->lx->events, start, end - start);
+		}
+	}
+}
+
+/*
+ * Only granules that lie wholly in the range: the bit of one that is partly gone stays, for the
+ * rest of it is registered still.
+ */
+void nhi_watch_forget(struct nhi_lx *lx, uintptr_t start, uintptr_t end)
+{
+	nhi_futex_lock(&lx->maps_lock);
+	for (struct nhi_lx_map *map = lx->maps; map; map = map->next) {
+		uintptr_t from = nhi_max(start, map->pub.start), to = nhi_min(end, map->pub.end);
+
+		if (!map->granules || from >= to)
+			continue;
+		for (size_t i = granule_of(map, from); i <= granule_of(map, to - 1); i++) {
+			if (granule_start(map, i) >= start &&
+			    nhi_min(granule_start(map, i + 1), map->pub.end) <= end)
+				granule_set(map, i, false);
+		}
+	}
+	nhi_futex_unlock(&lx->maps_lock);
+}
+
+/*
+ * The program enlarged registered memory (mremap, in place or not), and the new part inherited the
+ * registration. The page goes back to the kernel, and with it what follows up to the next map or
+ * granule, so that a large part does not cost a fault a page.
+ */
+bool nhi_unwatch_stray(struct nhi_lx *lx, uintptr_t addr)
+{
+	uintptr_t start = nhi_round_down(addr, (uintptr_t)lx->os.page_size);
+	uintptr_t end = start + lx->os.page_size;
+
+	/* Signal path: the interrupted thread may hold the lock; then the page alone. */
+	if (nhi_futex_trylock(&lx->maps_lock)) {
+		end = nhi_round_down(start, (uintptr_t)lx->os.huge_size) + lx->os.huge_size;
+		for (struct nhi_lx_map *map = lx->maps; map; map = map->next) {
+			if (map->pub.start > start)
+				end = nhi_min(end, map->pub.start);
+			else if (map->pub.end > start)
+				end = start + lx->os.page_size;
+		}
+		nhi_futex_unlock(&lx->maps_lock);
+	}
+	if (!nhi_uffd_unregister(lx, &lx->events, start, end - start))
+		return true;
+	return !nhi_uffd_unregister(lx, &lx->events, start, lx->os.page_size);
+}
