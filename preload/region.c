@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Occasions: when memory is marked, and when what nobody touched is restored.
+ *
+ * A parallel region begins: what the program allocated and filled since the last one is marked, once
+ * per allocation. It ends: what this region marked and nobody touched is restored, so that outside
+ * of regions nothing is marked and the kernel's own accesses (read(2) into a buffer, say) never meet
+ * a marked page that nobody can resolve for them.
+ *
+ * Two rules keep "once" from being wasted:
+ *   Memory without a single page when a region begins, and with pages when it ends, was filled by
+ *   the parallel threads themselves. Each page is where its first toucher is; it needs no marks.
+ *   A region that touched next to nothing of an allocation (many programs begin with one that only
+ *   counts threads) was not its occasion; it gets a few more.
+ */
+#include "preload.h"
+#include "sys.h"
+
+#include <sched.h>
+#include <string.h>
+
+#define SAMPLES	  8 /* pages that tell whether an allocation was filled */
+#define MAX_TRIES 8
+#define FEW	  64 /* touching less than one page in so many is not an occasion */
+
+static uint32_t next_id; /* of regions that mark; relaxed: only its being different matters */
+
+/* ------------------------------------------------------------------------------------ the engine */
+
+static struct nh_mm *the_mm; /* released once made; never unmade */
+static uint32_t making;	     /* futex: 0 not yet, 1 somebody makes it, 2 done */
+
+struct nh_mm *nhp_mm_if_made(void)
+{
+	return nhi_load_acquire(&the_mm); /* pairs with the release in nhp_mm() */
+}
+
+static int make_mm(struct nh_mm **mm)
+{
+	static const char *const traps[] = { "auto", "mprotect", "shadow", "minor" };
+	static const char *const deliveries[] = { "auto", "thread", "monitor" };
+	static const char *const copies[] = { "auto", "never", "always" };
+	struct nh_mm_options o = { .size = sizeof(o), .fault_around_max = nhp.conf.around };
+	const struct nhp_conf *c = &nhp.conf;
+
+	for (unsigned int i = 0; i < NHI_ARRAY_SIZE(traps); i++)
+		o.trap = strcmp(c->trap, traps[i]) ? o.trap : (enum nh_trap)i;
+	for (unsigned int i = 0; i < NHI_ARRAY_SIZE(deliveries); i++)
+		o.delivery = strcmp(c->delivery, deliveries[i]) ? o.delivery : (enum nh_delivery)i;
+	for (unsigned int i = 0; i < NHI_ARRAY_SIZE(copies); i++)
+		o.copy = strcmp(c->copy, copies[i]) ? o.copy : (enum nh_copy)i;
+	o.nodes = *c->nodes ? c->nodes : NULL;
+	nhp_signals_front();
+	return nh_mm_create(&o, mm);
+}
+
+struct nh_mm *nhp_mm(void)
+{
+	struct nh_mm *mm = nhi_load_acquire(&the_mm); /* pairs with the release below */
+	uint32_t old = 0;
+	int err;
+
+	if (mm) {
+		nhp_report_base(mm);
+		return mm;
+	}
+	if (nhi_load_relaxed(&nhp.off))
+		return NULL;
+	if (!nhi_cas_acquire(&making, &old, 1)) {
+		while (nhi_load_acquire(&making) == 1) /* pairs with the release below */
+			(void)sched_yield();
+		return nhi_load_acquire(&the_mm);
+	}
+	err = make_mm(&mm);
+	if (err) {
+		nhi_store_relaxed(&nhp.off, 1);
+		nhp.refused_err = err;
+		nhp_say("running unmanaged: %s", nh_strerror(err));
+		mm = NULL;
+	}
+	nhi_store_release(&the_mm, mm);
+	nhi_store_release(&making, 2);
+	return mm;
+}
+
+void nhp_unmark_all(void)
+{
+	struct nh_mm *mm = nhi_load_acquire(&the_mm);
+
+	if (!mm || !nhi_load_relaxed(&nhp.marks) || nhp_getpid() != nhp.pid)
+		return;
+	while (nh_unmark(mm, NULL, 0) == -EBUSY)
+		(void)sched_yield();
+}
+
+/* ----------------------------------------------------------------------------------- marking one */
+
+/* Does the allocation have a page, as far as a few of them tell? */
+static bool has_pages(const struct nhp_alloc *a)
+{
+	uintptr_t start = nhp_first(a);
+	size_t pages = (nhp_end(a) - start) / NHP_PAGE;
+
+	for (size_t i = 0; i < SAMPLES; i++) {
+		uintptr_t at = start + (pages - 1) * i / (SAMPLES - 1) * NHP_PAGE;
+		unsigned char resident = 0;
+
+		/* For anonymous memory: is there a page. Costs 0.2 us and disturbs nothing. */
+		if (!nhi_sys3(SYS_mincore, at, NHP_PAGE, &resident) && resident & 1)
+			return true;
+	}
+	return false;
+}
+
+static enum nhp_state refuse(struct nhp_alloc *a, int err)
+{
+	nhi_count(&nhp.refused, 1);
+	nhp.refused_err = err;
+	a->region = 0;
+	return NHP_DONE;
+}
+
+/* The empty one is looked at less and less often, for programs with thousands of regions. */
+static enum nhp_state wait_for_pages(struct nhp_alloc *a, struct nhp_region *r)
+{
+	a->empty = true;
+	a->region = r->id;
+	if (++a->tries > 16)
+		a->look_at = nhi_count_read(&nhp.regions) + nhi_min(a->tries, 1024u);
+	r->empties++;
+	return NHP_FRESH;
+}
+
+enum nhp_state nhp_mark_one(struct nhp_alloc *a, struct nhp_region *r)
+{
+	uintptr_t start = nhp_first(a), end = nhp_end(a);
+	struct nh_mm *mm;
+	long n;
+	int err;
+
+	a->empty = false;
+	a->marked = 0;
+	if (start >= end)
+		return NHP_DONE;
+	if (!has_pages(a))
+		return wait_for_pages(a, r);
+	if (nhp.conf.dry_run) {
+		nhi_count(&nhp.dry_bytes, end - start);
+		nhi_count(&nhp.ranges, 1);
+		return NHP_DONE;
+	}
+	mm = nhp_mm();
+	if (!mm)
+		return NHP_DONE;
+	if (!a->managed) {
+		err = nh_manage(mm, (void *)start, end - start, 0);
+		if (err && err != -EEXIST)
+			return refuse(a, err);
+		a->managed = true;
+		a->tries = 0;
+		nhi_count(&nhp.managed, end - start);
+		nhi_count(&nhp.ranges, 1);
+	}
+	nhp_strip_before(a);
+	n = nh_next_touch(mm, (void *)start, end - start);
+	if (n < 0)
+		return refuse(a, (int)n);
+	a->marked = (uint64_t)n;
+	a->region = r->id;
+	r->marked += n > 0;
+	return NHP_DONE;
+}
+
+static bool is_due(const struct nhp_alloc *a, void *arg)
+{
+	const struct nhp_region *r = arg;
+
+	return a->state == NHP_FRESH && a->region != r->id &&
+	       a->look_at <= nhi_count_read(&nhp.regions);
+}
+
+static void mark_all(struct nhp_region *r)
+{
+	struct nhp_alloc *a;
+	uint32_t at = 0;
+
+	do {
+		r->id = nhi_add_relaxed(&next_id, 1);
+	} while (!r->id);
+	/* Before the first mark, so that whoever may meet one knows that there are some. */
+	nhi_count(&nhp.marks, 1);
+	while ((a = nhp_claim_next(&at, is_due, r)))
+		nhp_unclaim(a, nhp_mark_one(a, r));
+}
+
+void nhp_mark_now(void)
+{
+	struct nhp_region r = { 0 };
+
+	mark_all(&r);
+	/* These marks stay, so nhp.marks does. */
+}
+
+/* -------------------------------------------------------------------------------- begin and end */
+
+void nhp_region_begin_slow(struct nhp_region *r, unsigned int threads, const struct nhp_omp *omp)
+{
+	*r = (struct nhp_region){ 0 };
+	if (!nhp.ready || nhi_load_relaxed(&nhp.off) || nhp_getpid() != nhp.pid)
+		return;
+	/* A team of one moves nothing; a nested team is mostly one, and works for an outer one. */
+	if (threads == 1 || (!threads && omp->max_threads && omp->max_threads() == 1) ||
+	    (omp->in_parallel && omp->in_parallel()))
+		return;
+	mark_all(r);
+	if (!r->marked)
+		nhi_count(&nhp.marks, -1u);
+	if (!r->marked && !r->empties)
+		r->id = 0;
+}
+
+static bool is_of_region(const struct nhp_alloc *a, void *arg)
+{
+	const struct nhp_region *r = arg;
+
+	return a->region == r->id && (a->empty || a->marked);
+}
+
+/* What becomes of an allocation, BUSY, when the region that looked at it ends. */
+static enum nhp_state end_one(struct nhp_alloc *a)
+{
+	uintptr_t start = nhp_first(a), end = nhp_end(a);
+	struct nh_mm *mm = nhp_mm();
+	long restored = 0;
+
+	a->region = 0;
+	if (a->empty) {
+		a->empty = false;
+		if (!has_pages(a))
+			return NHP_FRESH;
+		nhi_count(&nhp.in_place, 1);
+		return NHP_DONE;
+	}
+	if (!nhp.conf.keep_marks && a->managed && mm) {
+		while ((restored = nh_unmark(mm, (void *)start, end - start)) == -EBUSY)
+			(void)sched_yield();
+		nhp_strip_after(a);
+	}
+	if (restored > 0 && (uint64_t)restored > a->marked - a->marked / FEW &&
+	    ++a->tries < MAX_TRIES)
+		return NHP_FRESH;
+	return NHP_DONE;
+}
+
+void nhp_region_end_slow(struct nhp_region *r)
+{
+	struct nhp_alloc *a;
+	uint32_t at = 0;
+
+	/* The region forked a child, and this is the child's end of it: nothing is marked there. */
+	while ((a = nhp_claim_next(&at, is_of_region, r)))
+		nhp_unclaim(a, end_one(a));
+	if (r->marked && !nhp.conf.keep_marks)
+		nhi_count(&nhp.marks, -1u);
+	r->id = 0;
+}
