@@ -194,6 +194,7 @@ const struct bench_case bench_cases[] = {
 	    { "memcpy", BENCH_FLOOR, floor_memcpy, 0.8 },
 	    { "memcpy, 2 MiB a call", BENCH_FLOOR, floor_memcpy_huge_chunks, 0 },
 	    { "raw copy to recycled, UFFDIO_MOVE", BENCH_FLOOR, floor_bulk_huge, 0 },
+	    { "the same, copied past the caches", BENCH_FLOOR, floor_bulk_huge_stream, 0 },
 	    { "textbook pager", BENCH_PEER, floor_textbook, 0 } } },
 	{ "random",
 	  "every page once, in a scrambled order, each migrates",

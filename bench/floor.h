@@ -157,6 +157,7 @@ int64_t floor_memcpy_huge_chunks(struct bench_ctx *ctx);
 int64_t floor_bulk_copy(struct bench_ctx *ctx);
 int64_t floor_bulk_copy_drop(struct bench_ctx *ctx);
 int64_t floor_bulk_huge(struct bench_ctx *ctx);
+int64_t floor_bulk_huge_stream(struct bench_ctx *ctx);
 int64_t floor_bulk_collapse(struct bench_ctx *ctx);
 int64_t floor_bulk_collapse_fresh(struct bench_ctx *ctx);
 

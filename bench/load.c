@@ -76,16 +76,17 @@ static void *toucher_main(void *arg)
  * Let the next allocations come from frames that the machine really has. A hypervisor takes back
  * guest memory that has been free for a while (free page reporting, ballooning), and the first
  * touch of such a frame costs many microseconds that have nothing to do with what is measured. So
- * touch as much as the work can allocate and free it at the last moment.
+ * touch as much as the work can allocate and free it at the last moment, in pages of the size that
+ * it will ask for: huge pages freed go to other lists than those a base page is taken from.
  */
-static void warm_frames(size_t len)
+static void warm_frames(size_t len, bool thp)
 {
 	char *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		return;
-	(void)madvise(p, len, MADV_HUGEPAGE);
+	(void)madvise(p, len, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	for (size_t off = 0; off < len; off += bench_page)
 		*(volatile char *)(p + off) = 1;
 	munmap(p, len);
@@ -103,7 +104,7 @@ int64_t bench_touchers(const struct bench_ctx *ctx, bench_part_fn fn, void *arg)
 
 	if (nr == 0 || nr > TOUCHERS_MAX)
 		return -EINVAL;
-	warm_frames(ctx->size);
+	warm_frames(ctx->size, ctx->thp);
 	pthread_barrier_init(&barrier, NULL, nr);
 	for (unsigned int i = 0; i < nr; i++) {
 		t[i] = (struct toucher){
