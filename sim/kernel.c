@@ -434,6 +434,14 @@ int sim_mprotect(struct sim_task *t, uintptr_t addr, size_t len, unsigned int pr
 	return err;
 }
 
+void sim_fork_prepare(struct sim *m)
+{
+	for (uint32_t i = 0; i < m->conf.nr_pages; i++) {
+		sim_check(m, !m->space->pte[i].kept && !m->space->pte[i].protnone);
+		m->space->pte[i].watched = NULL;
+	}
+}
+
 struct sim_space *sim_fork(struct sim_task *t)
 {
 	struct sim *m = t->m;
@@ -484,6 +492,8 @@ int sim_populate_huge(struct sim_task *t, uintptr_t addr, uint64_t value)
 	struct sim_space *s = t->space;
 	struct sim_folio *f;
 
+	if (m->pages_per_huge == 1)
+		return -EOPNOTSUPP;
 	for (uint32_t i = 0; i < m->pages_per_huge; i++) {
 		uintptr_t at = start + ((uintptr_t)i << m->page_shift);
 		struct sim_area *a = sim_area_find(s, at);

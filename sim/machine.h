@@ -271,6 +271,11 @@ int sim_dontneed(struct sim_task *t, uintptr_t addr, size_t len);
 /* MREMAP_FIXED | MREMAP_MAYMOVE. */
 int sim_mremap(struct sim_task *t, uintptr_t from, uintptr_t to, size_t len);
 int sim_mprotect(struct sim_task *t, uintptr_t addr, size_t len, unsigned int prot);
+/*
+ * What the library's pthread_atfork handler does below the engine, after nhi_mm_fork_prepare():
+ * nothing is watched, or fork would wait for a monitor that waits for the forker's locks.
+ */
+void sim_fork_prepare(struct sim *m);
 /* A child that shares every frame; the caller ends it by sim_exit(). */
 struct sim_space *sim_fork(struct sim_task *t);
 void sim_exit(struct sim_space *child);

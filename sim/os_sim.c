@@ -288,14 +288,21 @@ static int op_mark_begin(struct nhi_os *os, struct nhi_map *pub)
 	if (err)
 		return err;
 	map->marking++;
-	for (uintptr_t at = pub->start; pub->trap == NHI_TRAP_SHADOW && at < pub->end;
-	     at += m->conf.page_size) {
-		struct sim_pte *pte = sim_pte(m->space, at);
-
-		if (sim_area_find(m->space, at) && !pte->watched)
-			pte->watched = map;
-	}
 	return 0;
+}
+
+/* Whole granules are watched, just before they lose pages, as far as they are of the map. */
+static void watch(struct sim_map *map, const struct nhi_run *run)
+{
+	struct sim *m = map->m;
+	uintptr_t end = run_addr(m, run, run->nr_pages), at = run->addr;
+
+	at = nhi_max(map->pub.start, nhi_round_down(at, (uintptr_t)m->conf.huge_size));
+	end = nhi_min(map->pub.end, nhi_round_up(end, (uintptr_t)m->conf.huge_size));
+	for (; at < end; at += m->conf.page_size) {
+		if (sim_area_find(m->space, at) && !sim_pte(m->space, at)->watched)
+			sim_pte(m->space, at)->watched = map;
+	}
 }
 
 static void op_mark_end(struct nhi_os *os, struct nhi_map *pub)
@@ -371,6 +378,8 @@ static long op_mark(struct nhi_os *os, struct nhi_run *run)
 	sim_check(m, map_of(run->map)->marking);
 	if (err)
 		return err;
+	if (run->map->trap == NHI_TRAP_SHADOW)
+		watch(map_of(run->map), run);
 	if (run->huge && !status)
 		done = mark_huge(map_of(run->map), run);
 	for (uint32_t i = 0; i < (run->huge ? status != 0 : run->nr_pages); i++) {
@@ -447,6 +456,8 @@ static uint8_t restore_one(struct sim *m, struct nhi_run *run, uint32_t i)
 {
 	if (run_is_gone(m, run_addr(m, run, i)))
 		return NHI_PAGE_HOLE;
+	if (!run->huge)
+		sim_split_huge(m->space, run_addr(m, run, i));
 	for (uint32_t n = run->huge ? run->nr_pages : 1; n--; i++)
 		unmark_page(m, run_addr(m, run, i), NULL, 0);
 	return NHI_PAGE_OK;
@@ -489,6 +500,8 @@ static uint8_t migrate_one(struct sim *m, struct nhi_run *run, uint32_t i, uint8
 	if (!f && !status)
 		status = NHI_PAGE_NOMEM;
 	sim_point(m, f);
+	if (!run->huge)
+		sim_split_huge(m->space, run_addr(m, run, i));
 	for (uint32_t k = 0; k < n && !status; k++)
 		status = refusal(m, run_addr(m, run, i + k));
 	for (uint32_t k = 0; k < n; k++) {
