@@ -567,7 +567,7 @@ static int op_zero_fill(struct nhi_os *os, struct nhi_map *map, uintptr_t addr)
 	sim_folio_hold(f, 0);
 	pte->folio = f;
 	pte->idx = 0;
-	return 0;
+	return 1;
 }
 
 static void op_quiet(struct nhi_os *os, struct nhi_map *pub)
@@ -647,6 +647,55 @@ static int op_moved(struct nhi_os *os, struct nhi_map *map, uintptr_t from, uint
 	return 0;
 }
 
+/* The page at @at lives in @fresh from now on. */
+static void place_page(struct sim *m, uintptr_t at, struct sim_folio *fresh)
+{
+	struct sim_pte *pte = sim_pte(m->space, at);
+	void *watched = pte->watched;
+
+	sim_peek(m->space, at, &fresh->page[0].data);
+	sim_zap(m->space, at);
+	sim_folio_hold(fresh, 0);
+	pte->folio = fresh;
+	pte->idx = 0;
+	pte->watched = watched;
+}
+
+/*
+ * Move page @i, or all of a huge run, to run->node. A page that others map moves for all of them, as
+ * the kernel's rmap has it: the folio becomes one of the other node.
+ */
+static uint8_t move_one_now(struct sim *m, struct nhi_run *run, uint32_t i)
+{
+	uint32_t n = run->huge ? run->nr_pages : 1;
+	uintptr_t at = run_addr(m, run, i);
+	struct sim_folio *f = sim_pte(m->space, at)->folio, *fresh;
+	uint8_t why = refusal(m, at);
+
+	sim_check(m, !sim_marked(m->space, at));
+	if (why != NHI_PAGE_OK && !(why == NHI_PAGE_SHARED && run->all))
+		return why;
+	/* A huge page that is mapped by base pages now, or in part, is not moved as one. */
+	n = nhi_min(n, f->nr);
+	if (n < f->nr && why == NHI_PAGE_OK) {
+		fresh = sim_folio_alloc(m, run->node, 1);
+		if (!fresh)
+			return NHI_PAGE_NOMEM;
+		place_page(m, at, fresh);
+		return NHI_PAGE_OK;
+	}
+	fresh = sim_folio_alloc(m, run->node, f->nr); /* is there room? */
+	if (!fresh)
+		return NHI_PAGE_NOMEM;
+	sim_folio_discard(m, fresh);
+	m->used[f->node] -= f->nr;
+	m->used[run->node] += f->nr;
+	f->node = run->node;
+	for (uint32_t j = 0; j < n; j++)
+		sim_flush(m->space, at + j * m->conf.page_size);
+	return NHI_PAGE_OK;
+}
+
 static long op_move_now(struct nhi_os *os, struct nhi_run *run)
 {
 	struct sim *m = sim_of(os);
@@ -654,29 +703,10 @@ static long op_move_now(struct nhi_os *os, struct nhi_run *run)
 	int err = injected(m, SIM_OP_MOVE_NOW, &status);
 	long done = 0;
 
-	for (uint32_t i = 0; i < run->nr_pages && !err; i++) {
-		uintptr_t at = run_addr(m, run, i);
-		struct sim_pte *pte = sim_pte(m->space, at);
-		void *watched = pte->watched;
-		struct sim_folio *f;
-
+	for (uint32_t i = 0; i < (run->huge ? 1 : run->nr_pages) && !err; i++) {
 		sim_point(m, m->space);
-		run->status[i] = status ? status : refusal(m, at);
-		sim_check(m, !sim_marked(m->space, at));
-		if (run->status[i])
-			continue;
-		f = sim_folio_alloc(m, run->node, 1);
-		if (!f) {
-			run->status[i] = NHI_PAGE_NOMEM;
-			continue;
-		}
-		sim_peek(m->space, at, &f->page[0].data);
-		sim_zap(m->space, at);
-		sim_folio_hold(f, 0);
-		pte->folio = f;
-		pte->idx = 0;
-		pte->watched = watched;
-		done++;
+		run->status[i] = status ? status : move_one_now(m, run, i);
+		done += run->status[i] == NHI_PAGE_OK ? (long)(run->huge ? run->nr_pages : 1) : 0;
 	}
 	return err ? err : done;
 }

@@ -211,7 +211,8 @@ int nh_manage(struct nh_mm *mm, void *addr, size_t len, unsigned int flags)
 		err = flags ? -EINVAL : range_of(mm, addr, len, &start, &end);
 	if (err || !len)
 		return err;
-	return nhi_manage(&mm->mm, start, end, true);
+	err = nhi_manage(&mm->mm, start, end, NHI_MANAGE_FRESH);
+	return err == -EFAULT ? -ENOMEM : err; /* as mprotect(2) has it */
 }
 
 int nh_unmanage(struct nh_mm *mm, void *addr, size_t len)

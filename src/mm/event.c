@@ -179,13 +179,13 @@ static int remap_part(struct nhi_mm *mm, size_t i, uintptr_t from, uintptr_t sto
 	struct nhi_map *old = vma.map;
 	const size_t len = stop - from;
 	uint64_t marked = 0;
-	int err;
+	int err = nhi_vma_reserve(mm, 2); /* for the removal, which may split, and the new one */
 
 	for (uintptr_t at = to; at < to + len;
 	     at = nhi_round_down(at, (uintptr_t)nhi_huge_size(mm)) + nhi_huge_size(mm)) {
 		struct nhi_pmd *pmd = nhi_pmd_alloc(mm, at);
 
-		if (!pmd || nhi_pte_alloc(mm, pmd))
+		if (err || !pmd || nhi_pte_alloc(mm, pmd))
 			return -EAGAIN;
 	}
 	err = mm->os->ops->moved(mm->os, old, from, to, len, &vma.map);

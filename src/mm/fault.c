@@ -60,9 +60,9 @@ static int not_marked(struct nhi_mm *mm, struct nhi_vma *vma, uintptr_t addr, st
 
 	if (vma->map->trap == NHI_TRAP_SHADOW) {
 		err = mm->os->ops->zero_fill(mm->os, vma->map, addr);
-		if (err)
+		if (err < 0)
 			return err;
-		nhi_mm_count(mm, slot, NHI_C_ZERO_FILLED, 1);
+		nhi_mm_count(mm, slot, NHI_C_ZERO_FILLED, (uint64_t)err);
 	}
 	if (nhi_load_relaxed(&a->spurious_addr) != addr) {
 		nhi_store_relaxed(&a->spurious_addr, addr);
@@ -112,6 +112,12 @@ static void decide(struct nhi_batch *b, const struct nhi_toucher *who)
 		nhi_word word = nhi_load_relaxed(&b->entry[i]);
 		int target = nhi_misplaced(b->mm, b->vma, addr, b->node[i], word, who);
 
+		/* Whoever got the page may use it: it stays where it is (cases 128, 138). */
+		if (target >= 0 && nhi_word_gets(word)) {
+			nhi_mm_count(b->mm, b->slot, NHI_C_FAILED + nhi_reason_of(NHI_PAGE_PINNED),
+				     b->huge ? b->nr : 1);
+			target = NHI_NO_NODE;
+		}
 		b->target[i] = target < 0 ? NHI_UNKNOWN_NODE : (uint8_t)target;
 	}
 }
@@ -138,6 +144,14 @@ static void account(struct nhi_batch *b, uintptr_t addr, const struct nhi_touche
 	}
 }
 
+/* An event came in between; had the page that was touched had its turn? */
+static bool resolved(const struct nhi_batch *b, uintptr_t addr)
+{
+	uint32_t at = b->huge ? 0 : nhi_nr_pages(b->mm, b->addr, addr);
+
+	return at < b->nr && b->status[at] != NHI_PAGE_BUSY;
+}
+
 /* One try, under mmap_lock for reading. -EAGAIN: again; -EDEADLK: wait for the entry first. */
 static int fault_once(struct nhi_mm *mm, struct nhi_batch *b, uintptr_t addr, bool write,
 		      const struct nhi_toucher *who, enum nhi_delivery by)
@@ -162,13 +176,13 @@ static int fault_once(struct nhi_mm *mm, struct nhi_batch *b, uintptr_t addr, bo
 	nhi_batch_locate(b);
 	decide(b, who);
 	err = nhi_batch_resolve(b, who);
-	if (err == -EAGAIN)
+	if (err == -EAGAIN && !resolved(b, addr))
 		return err;
 	account(b, addr, who, by);
 	around_done(a, stream, b->addr + ((uintptr_t)b->nr << mm->page_shift), window);
 	if (err == -EBUSY)
 		nhi_map_get(vma->map); /* for nhi_batch_hard(), without mmap_lock */
-	return err;
+	return err == -EAGAIN ? 0 : err;
 }
 
 int nhi_fault(void *data, uintptr_t addr, bool write, const struct nhi_toucher *who,
@@ -204,12 +218,15 @@ int nhi_fault(void *data, uintptr_t addr, bool write, const struct nhi_toucher *
 		if (err == -EDEADLK) {
 			nhi_word *entry = nhi_entry_lookup(mm, addr, &huge);
 
+			/* The monitor is who an entry's holder may wait for: it must not sleep. */
+			if (by == NHI_DELIVERY_MONITOR)
+				return -EAGAIN;
 			nhi_mm_count(mm, b.slot, NHI_C_WAITS, 1);
 			if (entry)
 				nhi_entry_wait(mm, addr, entry);
 			continue;
 		}
-		if (err != -EAGAIN)
+		if (err != -EAGAIN || by == NHI_DELIVERY_MONITOR)
 			return err;
 		mm->os->ops->relax(mm->os);
 	}

@@ -70,13 +70,15 @@ static void mark_run(struct piece *p, uintptr_t addr, uint32_t first, uint32_t n
 	nhi_mm_count(mm, 0, NHI_C_MARKED, (uint64_t)done);
 	for (uint32_t i = 0; i < nr; i++) {
 		uintptr_t at = addr + ((uintptr_t)i << mm->page_shift);
-		bool ok = p->status[i] == NHI_PAGE_OK;
 		nhi_word word = p->old[first + i];
 
-		if (!ok)
+		if (p->status[i] == NHI_PAGE_OK)
+			word = nhi_word_with_state(word, NHI_MARKED);
+		else if (p->status[i] == NHI_PAGE_HOLE)
+			word = NHI_NONE; /* what was known of the page went with it */
+		else
 			skip(p, p->status[i], 1);
-		nhi_entry_unlock(mm, at, &ptes[nhi_pte_index(mm, at)],
-				 ok ? nhi_word_with_state(word, NHI_MARKED) : word);
+		nhi_entry_unlock(mm, at, &ptes[nhi_pte_index(mm, at)], word);
 	}
 	marked_add(p, done - (long)nr);
 	p->marked += done;
@@ -173,31 +175,6 @@ static bool mark_huge(struct piece *p)
 	return true;
 }
 
-/*
- * The PMD entry stands for a huge page but only a part is asked for, or the os has base pages there
- * now: from here on the PTEs count. Return: false: busy or pinned, leave it alone.
- */
-static bool split_pmd(struct piece *p)
-{
-	struct nhi_mm *mm = p->mm;
-	uintptr_t start = nhi_round_down(p->start, (uintptr_t)nhi_huge_size(mm));
-	nhi_word old;
-
-	if (nhi_word_state(nhi_load_acquire(&p->pmd->word)) == NHI_NONE)
-		return true;
-	if (nhi_entry_trylock(mm, start, &p->pmd->word, NULL, FRESH | NHI_WANT(NHI_MARKED), &old))
-		return false;
-	if (nhi_word_gets(old)) {
-		nhi_entry_unlock(mm, start, &p->pmd->word, old);
-		return false;
-	}
-	if (nhi_word_state(old) == NHI_NONE)
-		nhi_entry_unlock(mm, start, &p->pmd->word, NHI_NONE);
-	else
-		nhi_pmd_split_locked(mm, start, p->pmd, old);
-	return true;
-}
-
 /* What the os says of the piece. Return: pages present; info[] filled; *huge: one huge page. */
 static uint32_t look(struct piece *p, bool *huge)
 {
@@ -220,21 +197,24 @@ static uint32_t look(struct piece *p, bool *huge)
 static int mark_piece(struct piece *p)
 {
 	bool huge;
+	uint32_t present = look(p, &huge);
+	int err;
 
-	if (!look(p, &huge))
+	if (!present)
 		return 0;
 	p->pmd = nhi_pmd_alloc(p->mm, p->start);
 	if (!p->pmd)
 		return -ENOMEM;
 	if (huge && mark_huge(p))
 		return 0;
-	if (nhi_pte_alloc(p->mm, p->pmd))
-		return -ENOMEM;
-	if (!split_pmd(p)) {
-		skip(p, NHI_PAGE_BUSY, nhi_nr_pages(p->mm, p->start, p->end));
-		return 0;
-	}
-	mark_ptes(p);
+	/* Only a part is asked for, or the os has base pages there now. */
+	err = nhi_pmd_split(p->mm, p->start, p->pmd);
+	if (err == -ENOMEM)
+		return err;
+	if (err)
+		skip(p, err == -EBUSY ? NHI_PAGE_PINNED : NHI_PAGE_BUSY, present);
+	else
+		mark_ptes(p);
 	return 0;
 }
 

@@ -90,11 +90,23 @@ void nhi_mm_fork_prepare(struct nhi_mm *mm)
 {
 	struct nhi_toucher me;
 
+	/* Out go markers and eager movers, with the entries they hold. */
 	nhi_mutex_lock(mm->os, &mm->mark_mutex);
-	while (nhi_unmark_range(mm, 0, UINTPTR_MAX) < 0)
-		mm->os->ops->relax(mm->os);
 	mm->os->ops->self(mm->os, &me);
-	nhi_mmap_write_lock(mm->os, &mm->mmap_lock, me.tid);
+	for (;;) {
+		while (nhi_unmark_range(mm, 0, UINTPTR_MAX) < 0)
+			mm->os->ops->relax(mm->os);
+		nhi_mmap_write_lock(mm->os, &mm->mmap_lock, me.tid);
+		/*
+		 * The child must not inherit an entry that is locked by a thread it does not have.
+		 * Acquire pairs with the release in nhi_batch_hard(); without mmap_lock nobody
+		 * else holds entries.
+		 */
+		if (!nhi_load_acquire(&mm->hard) && !nhi_mm_marked_now(mm))
+			return;
+		nhi_mmap_write_unlock(mm->os, &mm->mmap_lock);
+		mm->os->ops->relax(mm->os);
+	}
 }
 
 void nhi_mm_fork_parent(struct nhi_mm *mm)

@@ -14,7 +14,7 @@
  *
  * Which files: table.c (radix tree, entry locks), vma.c (VMA map), mark.c, fault.c, resolve.c
  * (unmark and everything shared with faults), event.c (what the program does to its memory),
- * policy.c (where a page belongs), mbind.c, mm.c (life, fork, counters).
+ * policy.c (where a page belongs), mbind.c, eager.c (moving at once), mm.c (life, fork, counters).
  */
 #ifndef NHI_MM_H
 #define NHI_MM_H
@@ -131,6 +131,7 @@ struct nhi_mm {
 
 	struct nhi_mutex mark_mutex; /* rank MARK; held while a series of pages is marked */
 	struct nhi_mmap_lock mmap_lock;
+	uint32_t hard; /* threads in nhi_batch_hard(): entries locked, but not mmap_lock */
 
 	/* Sorted by start, disjoint. Guarded by mmap_lock. */
 	struct nhi_vma *vmas;
@@ -218,6 +219,11 @@ void nhi_entry_wait(struct nhi_mm *mm, uintptr_t addr, nhi_word *entry);
  * and has allocated the PTEs.
  */
 void nhi_pmd_split_locked(struct nhi_mm *mm, uintptr_t addr, struct nhi_pmd *pmd, nhi_word old);
+/*
+ * If the PMD entry stands for a huge page: from here on the PTEs below count. Return: 0; -EAGAIN
+ * locked by somebody, -EBUSY referenced: it stays one; -ENOMEM.
+ */
+int nhi_pmd_split(struct nhi_mm *mm, uintptr_t addr, struct nhi_pmd *pmd);
 
 /* -------------------------------------------------------------------------------- vma.c */
 
@@ -227,6 +233,8 @@ struct nhi_vma *nhi_vma_find(const struct nhi_mm *mm, uintptr_t addr);
 size_t nhi_vma_first(const struct nhi_mm *mm, uintptr_t addr);
 /* Caller holds mmap_lock for writing. -EEXIST overlaps; -ENOMEM. Takes over the map reference. */
 int nhi_vma_insert(struct nhi_mm *mm, const struct nhi_vma *vma);
+/* Caller holds mmap_lock for writing. Room for @n more VMAs, so that as many calls cannot fail. */
+int nhi_vma_reserve(struct nhi_mm *mm, size_t n);
 /* Caller holds mmap_lock for writing. Split so that @addr is a boundary. -ENOMEM. */
 int nhi_vma_split(struct nhi_mm *mm, uintptr_t addr);
 /* Caller holds mmap_lock for writing. Remove what lies in [start, end); splits. -ENOMEM. */
@@ -241,8 +249,13 @@ void nhi_map_put(struct nhi_mm *mm, struct nhi_map *map);
  */
 bool nhi_vma_next(struct nhi_mm *mm, uintptr_t addr, uintptr_t end, struct nhi_vma *ret);
 
-/* Manage what is mapped in [start, end); see nh_manage(). @fresh: ranges managed already are fine. */
-int nhi_manage(struct nhi_mm *mm, uintptr_t start, uintptr_t end, bool fresh);
+#define NHI_MANAGE_FRESH 1u /* nothing in the range may be managed already, else -EEXIST */
+#define NHI_MANAGE_HOLES 2u /* what is not mapped is passed over */
+/*
+ * Manage what is mapped in [start, end). Return: 0; -EFAULT a part is not mapped (HOLES: all of it);
+ * -EOPNOTSUPP nothing there can be managed; -EEXIST, -ENOMEM, -EPERM, -EMFILE.
+ */
+int nhi_manage(struct nhi_mm *mm, uintptr_t start, uintptr_t end, unsigned int how);
 int nhi_unmanage(struct nhi_mm *mm, uintptr_t start, uintptr_t end);
 
 /* ------------------------------------------------------------------------------- mark.c */
@@ -252,6 +265,15 @@ int nhi_unmanage(struct nhi_mm *mm, uintptr_t start, uintptr_t end);
  * Return: base pages newly marked; -ENOMEM if nothing could be done for lack of memory.
  */
 long nhi_mark_range(struct nhi_mm *mm, uintptr_t start, uintptr_t end);
+
+/* ----------------------------------------------------------------------------- eager.c */
+
+/*
+ * Move the misplaced pages of [start, end) under @pol now (@all: also those that others map), or
+ * only count them. Return: how many are, or stay, misplaced; negative errno. Cases 79 to 81.
+ */
+long nhi_eager_range(struct nhi_mm *mm, uintptr_t start, uintptr_t end,
+		     const struct nhi_policy *pol, bool move, bool all);
 
 /* ------------------------------------------------------------------------------ fault.c */
 
@@ -314,6 +336,9 @@ int nhi_event_forked(void *mm, int (*copy_out)(void *, struct nhi_map *, uintptr
  */
 int nhi_misplaced(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr, uint8_t node,
 		  nhi_word word, const struct nhi_toucher *who);
+/* The same for an eager move: a page on a node of the mask stays; the caller is who it moves for. */
+int nhi_eager_target(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr,
+		     uint8_t node, const struct nhi_toucher *who);
 bool nhi_policy_equal(const struct nhi_policy *a, const struct nhi_policy *b);
 /* Check a mode word and its nodes; fill @ret. -EINVAL. Cases 71, 76, 77. */
 int nhi_policy_make(const struct nhi_mm *mm, int mode, const uint64_t nodes[4],

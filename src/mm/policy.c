@@ -106,6 +106,17 @@ int nhi_misplaced(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t 
 	return target == (int)node ? NHI_NO_NODE : target;
 }
 
+int nhi_eager_target(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr,
+		     uint8_t node, const struct nhi_toucher *who)
+{
+	struct nhi_vma as_if = *vma;
+
+	if (node_in(vma->policy.nodes, node))
+		return NHI_NO_NODE;
+	as_if.policy.flags = NHI_POLICY_MOF;
+	return nhi_misplaced(mm, &as_if, addr, node, NHI_NONE, who);
+}
+
 bool nhi_policy_equal(const struct nhi_policy *a, const struct nhi_policy *b)
 {
 	return a->mode == b->mode && a->flags == b->flags &&

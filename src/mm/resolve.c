@@ -124,6 +124,8 @@ static uint32_t settle(struct nhi_batch *b, uint32_t first, uint32_t n, const st
 		bool moving = b->target[i] != NHI_UNKNOWN_NODE;
 
 		if (again && (status == NHI_PAGE_OTHER || status == NHI_PAGE_STUCK)) {
+			/* Not ours any more, so not for nhi_batch_hard(). */
+			b->status[i] = NHI_PAGE_BUSY;
 			unlock_one(b, i, NHI_MARKED, NHI_UNKNOWN_NODE, NULL);
 			continue;
 		}
@@ -174,6 +176,13 @@ static void run_of(struct nhi_batch *b, uint32_t first, uint32_t n, struct nhi_r
 	memset(run->status, NHI_PAGE_OTHER, n);
 }
 
+/* Entries will stay locked without mmap_lock; whoever forks must wait for them. */
+static int hard(struct nhi_batch *b)
+{
+	nhi_add_relaxed(&b->mm->hard, 1); /* ordered by dropping mmap_lock */
+	return -EBUSY;
+}
+
 int nhi_batch_resolve(struct nhi_batch *b, const struct nhi_toucher *who)
 {
 	const struct nhi_os_ops *ops = b->mm->os->ops;
@@ -195,7 +204,7 @@ int nhi_batch_resolve(struct nhi_batch *b, const struct nhi_toucher *who)
 			for (uint32_t i = first + n; i < words; i++)
 				unlock_one(b, i, NHI_MARKED, NHI_UNKNOWN_NODE, NULL);
 			b->nr = b->huge ? b->nr : first + n;
-			return stuck ? -EBUSY : -EAGAIN;
+			return stuck ? hard(b) : -EAGAIN;
 		}
 		for (uint32_t i = first; err && i < first + n; i++) {
 			if (b->status[i] == NHI_PAGE_OTHER)
@@ -204,7 +213,7 @@ int nhi_batch_resolve(struct nhi_batch *b, const struct nhi_toucher *who)
 		stuck += settle(b, first, n, &run, false, who);
 		first += n;
 	}
-	return stuck ? -EBUSY : 0;
+	return stuck ? hard(b) : 0;
 }
 
 int nhi_batch_hard(struct nhi_batch *b)
@@ -214,6 +223,7 @@ int nhi_batch_hard(struct nhi_batch *b)
 
 	for (uint32_t i = 0; i < words; i++) {
 		struct nhi_run run;
+		bool stuck;
 
 		if (b->status[i] != NHI_PAGE_STUCK)
 			continue;
@@ -222,9 +232,12 @@ int nhi_batch_hard(struct nhi_batch *b)
 		if (b->mm->os->ops->restore_hard(b->mm->os, &run))
 			b->status[i] = NHI_PAGE_STUCK;
 		/* What cannot be restored stays marked: the next touch tries again. */
-		left += b->status[i] == NHI_PAGE_STUCK;
-		(void)settle(b, i, 1, &run, b->status[i] == NHI_PAGE_STUCK, NULL);
+		stuck = b->status[i] == NHI_PAGE_STUCK;
+		left += stuck;
+		(void)settle(b, i, 1, &run, stuck, NULL);
 	}
+	/* Release: pairs with the load in nhi_mm_fork_prepare(); the entries are unlocked. */
+	nhi_add_release(&b->mm->hard, -1);
 	return left ? -EBUSY : 0;
 }
 

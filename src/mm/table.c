@@ -172,3 +172,29 @@ void nhi_pmd_split_locked(struct nhi_mm *mm, uintptr_t addr, struct nhi_pmd *pmd
 	/* Release: whoever sees NONE sees the PTEs; pairs with nhi_entry_lookup(). */
 	nhi_entry_unlock(mm, addr, &pmd->word, NHI_NONE);
 }
+
+int nhi_pmd_split(struct nhi_mm *mm, uintptr_t addr, struct nhi_pmd *pmd)
+{
+	const unsigned int want = NHI_WANT(NHI_NONE) | NHI_WANT(NHI_PRESENT) | NHI_WANT(NHI_MARKED);
+	nhi_word old;
+	int err;
+
+	addr = nhi_round_down(addr, (uintptr_t)nhi_huge_size(mm));
+	if (nhi_pte_alloc(mm, pmd))
+		return -ENOMEM;
+	/* Acquire: NONE means that the PTEs are set; pairs with nhi_pmd_split_locked(). */
+	if (nhi_word_state(nhi_load_acquire(&pmd->word)) == NHI_NONE)
+		return 0;
+	err = nhi_entry_trylock(mm, addr, &pmd->word, NULL, want, &old);
+	if (err)
+		return err;
+	if (nhi_word_gets(old)) {
+		nhi_entry_unlock(mm, addr, &pmd->word, old);
+		return -EBUSY;
+	}
+	if (nhi_word_state(old) == NHI_NONE)
+		nhi_entry_unlock(mm, addr, &pmd->word, NHI_NONE);
+	else
+		nhi_pmd_split_locked(mm, addr, pmd, old);
+	return 0;
+}

@@ -42,25 +42,34 @@ void nhi_map_put(struct nhi_mm *mm, struct nhi_map *map)
 		mm->os->ops->detach(mm->os, map);
 }
 
+int nhi_vma_reserve(struct nhi_mm *mm, size_t n)
+{
+	size_t page = nhi_page_size(mm);
+	size_t old = mm->max_vmas * sizeof(*mm->vmas);
+	size_t max = mm->max_vmas ? mm->max_vmas * 2 : page / sizeof(*mm->vmas);
+	struct nhi_vma *fresh;
+
+	if (mm->nr_vmas + n <= mm->max_vmas)
+		return 0;
+	max = nhi_max(max, mm->nr_vmas + n);
+	fresh = mm->os->ops->table_alloc(mm->os, max * sizeof(*mm->vmas));
+	if (!fresh)
+		return -ENOMEM;
+	if (mm->vmas) {
+		memcpy(fresh, mm->vmas, mm->nr_vmas * sizeof(*mm->vmas));
+		mm->os->ops->table_free(mm->os, mm->vmas, old);
+	}
+	nhi_count(&mm->metadata_bytes, max * sizeof(*mm->vmas) - old);
+	mm->vmas = fresh;
+	mm->max_vmas = max;
+	return 0;
+}
+
 /* Make room for one more at @i. */
 static int make_room(struct nhi_mm *mm, size_t i)
 {
-	if (mm->nr_vmas == mm->max_vmas) {
-		size_t page = nhi_page_size(mm);
-		size_t old = mm->max_vmas * sizeof(*mm->vmas);
-		size_t max = mm->max_vmas ? mm->max_vmas * 2 : page / sizeof(*mm->vmas);
-		struct nhi_vma *fresh = mm->os->ops->table_alloc(mm->os, max * sizeof(*mm->vmas));
-
-		if (!fresh)
-			return -ENOMEM;
-		if (mm->vmas) {
-			memcpy(fresh, mm->vmas, mm->nr_vmas * sizeof(*mm->vmas));
-			mm->os->ops->table_free(mm->os, mm->vmas, old);
-		}
-		nhi_count(&mm->metadata_bytes, max * sizeof(*mm->vmas) - old);
-		mm->vmas = fresh;
-		mm->max_vmas = max;
-	}
+	if (nhi_vma_reserve(mm, 1))
+		return -ENOMEM;
 	memmove(&mm->vmas[i + 1], &mm->vmas[i], (mm->nr_vmas - i) * sizeof(*mm->vmas));
 	mm->nr_vmas++;
 	return 0;
@@ -231,22 +240,24 @@ static bool any_managed(const struct nhi_mm *mm, uintptr_t start, uintptr_t end)
 #define NHI_MAPPINGS_AT_ONCE 16
 
 /* Caller holds mmap_lock for writing. */
-static int manage_locked(struct nhi_mm *mm, uintptr_t start, uintptr_t end, uint8_t home)
+static int manage_locked(struct nhi_mm *mm, uintptr_t start, uintptr_t end, uint8_t home,
+			 bool holes)
 {
 	struct nhi_mapping maps[NHI_MAPPINGS_AT_ONCE];
 	uintptr_t at = start;
-	long pieces = 0;
+	long pieces = 0, n = NHI_MAPPINGS_AT_ONCE;
+	bool mapped = false;
 
-	while (at < end) {
-		long n = mm->os->ops->mappings(mm->os, at, end, maps, NHI_MAPPINGS_AT_ONCE);
-
+	while (at < end && n == NHI_MAPPINGS_AT_ONCE) {
+		n = mm->os->ops->mappings(mm->os, at, end, maps, NHI_MAPPINGS_AT_ONCE);
 		if (n < 0)
 			return (int)n;
 		for (long i = 0; i < n; i++) {
 			long err;
 
-			if (maps[i].start > at)
-				return -ENOMEM;
+			if (maps[i].start > at && !holes)
+				return -EFAULT;
+			mapped = true;
 			maps[i].start = nhi_max(maps[i].start, at);
 			maps[i].end = nhi_min(maps[i].end, end);
 			err = manage_gaps(mm, maps[i], home);
@@ -255,9 +266,9 @@ static int manage_locked(struct nhi_mm *mm, uintptr_t start, uintptr_t end, uint
 			pieces += err;
 			at = maps[i].end;
 		}
-		if (n < NHI_MAPPINGS_AT_ONCE && at < end)
-			return -ENOMEM;
 	}
+	if (!mapped || (at < end && !holes))
+		return -EFAULT;
 	return pieces || any_managed(mm, start, end) ? 0 : -EOPNOTSUPP;
 }
 
@@ -271,8 +282,9 @@ static bool all_managed(const struct nhi_mm *mm, uintptr_t start, uintptr_t end)
 	return true;
 }
 
-int nhi_manage(struct nhi_mm *mm, uintptr_t start, uintptr_t end, bool fresh)
+int nhi_manage(struct nhi_mm *mm, uintptr_t start, uintptr_t end, unsigned int how)
 {
+	const bool fresh = how & NHI_MANAGE_FRESH;
 	struct nhi_toucher me;
 	uint64_t token;
 	int err;
@@ -285,7 +297,8 @@ int nhi_manage(struct nhi_mm *mm, uintptr_t start, uintptr_t end, bool fresh)
 	else if (!fresh && all_managed(mm, start, end))
 		err = 0;
 	else
-		err = manage_locked(mm, start, end, me.node < 0 ? 0 : (uint8_t)me.node);
+		err = manage_locked(mm, start, end, me.node < 0 ? 0 : (uint8_t)me.node,
+				    how & NHI_MANAGE_HOLES);
 	if (err && fresh && err != -EEXIST)
 		(void)nhi_vma_remove(mm, start, end);
 	nhi_mmap_write_unlock(mm->os, &mm->mmap_lock);

@@ -98,7 +98,8 @@ struct nhi_run {
 	uint32_t nr_pages;
 	bool huge;	   /* the run is one huge page, aligned to its size */
 	unsigned int prot; /* what the program may do there, as the engine knows it */
-	int node;	   /* migrate: the target */
+	int node;	   /* migrate, move_now: the target */
+	bool all;	   /* move_now: also pages that others map */
 	/*
 	 * nr_pages entries, written by the operation for every page (entry 0 only if huge and the
 	 * whole run has one fate). Filled with NHI_PAGE_OTHER by the caller.
@@ -233,7 +234,7 @@ struct nhi_os_ops {
 	int (*migrate)(struct nhi_os *os, struct nhi_run *run);
 	/* The rest of the restore ladder, for pages that were STUCK. Own events. */
 	int (*restore_hard)(struct nhi_os *os, struct nhi_run *run);
-	/* A first touch of a hole in a range that is watched: zeros. 0, -EAGAIN. */
+	/* A first touch of a hole in a range that is watched. 1: zeros now; 0: not needed; -EAGAIN. */
 	int (*zero_fill)(struct nhi_os *os, struct nhi_map *map, uintptr_t addr);
 	/*
 	 * Nothing of the map is marked any more, as far as the caller knows: stop watching it

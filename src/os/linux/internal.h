@@ -264,6 +264,7 @@ int nhi_uffd_copy(struct nhi_lx *lx, uintptr_t dst, uintptr_t src, uint32_t nr, 
 int nhi_uffd_move(struct nhi_lx *lx, struct nhi_uffd *u, uintptr_t dst, uintptr_t src, uint32_t nr,
 		  uint64_t mode, uint32_t *done);
 int nhi_uffd_continue(struct nhi_lx *lx, uintptr_t dst, uint32_t nr, uint32_t *done);
+/* 1: filled; 0: there is a page already; -EAGAIN; ... */
 int nhi_uffd_zero(struct nhi_lx *lx, uintptr_t dst);
 
 /* watch.c: which granules of a map are registered */
@@ -305,6 +306,8 @@ void nhi_segv_unregister(struct nhi_lx *lx);
 int nhi_place_query(uintptr_t addr, size_t page_size, uint32_t nr, uint8_t *nodes);
 /* Move pages to @node; one status each: OK, SHARED, PINNED, NOMEM, HOLE, BUSY, OTHER. */
 void nhi_place_move(uintptr_t addr, size_t page_size, uint32_t nr, int node, uint8_t *status);
+/* The same for pages that other processes map too; needs CAP_SYS_NICE. */
+void nhi_place_move_all(uintptr_t addr, size_t page_size, uint32_t nr, int node, uint8_t *status);
 /* Would a page that the calling thread allocates now, without a VMA policy, be on @node? */
 bool nhi_place_is_local(struct nhi_lx *lx, int node);
 /* The calling thread allocates on @node, while it has room, until _end. */

@@ -197,6 +197,34 @@ static void discard(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, uint
 	nhi_lx_map(map)->trap->discard(nhi_lx_map(map), addr, nr);
 }
 
+/*
+ * Moving its first page moves a huge page as a whole; if it is mapped by base pages by now, move
+ * the others too.
+ */
+static long move_huge_now(struct nhi_os *os, struct nhi_run *run)
+{
+	const uint32_t chunk = 64;
+
+	nhi_place_move(run->addr, os->page_size, 1, run->node, run->status);
+	for (uint32_t at = 0; at < run->nr_pages && run->status[0] == NHI_PAGE_OK; at += chunk) {
+		uint32_t n = nhi_min(chunk, run->nr_pages - at);
+		uintptr_t addr = run->addr + at * os->page_size;
+		uint8_t node[64], status;
+
+		memset(node, NHI_UNKNOWN_NODE, sizeof(node));
+		(void)nhi_place_query(addr, os->page_size, n, node);
+		for (uint32_t i = 0; i < n; i++) {
+			if (node[i] == NHI_UNKNOWN_NODE || node[i] == run->node)
+				continue;
+			nhi_place_move(addr + i * os->page_size, os->page_size, 1, run->node,
+				       &status);
+			if (status != NHI_PAGE_OK && status != NHI_PAGE_HOLE)
+				run->status[0] = status;
+		}
+	}
+	return run->status[0] == NHI_PAGE_OK ? run->nr_pages : 0;
+}
+
 static long move_now(struct nhi_os *os, struct nhi_run *run)
 {
 	long moved = 0;
@@ -208,11 +236,10 @@ static long move_now(struct nhi_os *os, struct nhi_run *run)
 		nhi_run_status(run, 0, run->nr_pages, NHI_PAGE_OK);
 		return run->nr_pages;
 	}
-	if (run->huge) {
-		nhi_place_move(run->addr, os->page_size, 1, run->node, run->status);
-		return run->status[0] == NHI_PAGE_OK ? run->nr_pages : 0;
-	}
-	nhi_place_move(run->addr, os->page_size, run->nr_pages, run->node, run->status);
+	if (run->huge)
+		return move_huge_now(os, run);
+	(run->all ? nhi_place_move_all : nhi_place_move)(run->addr, os->page_size, run->nr_pages,
+							 run->node, run->status);
 	for (uint32_t i = 0; i < run->nr_pages; i++)
 		moved += run->status[i] == NHI_PAGE_OK;
 	return moved;

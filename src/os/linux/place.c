@@ -9,7 +9,8 @@
 /* A value that the kernel does not write: a call that returns > 0 leaves entries as they were. */
 #define UNTOUCHED INT32_MIN
 
-static long move_pages(uintptr_t addr, size_t page_size, uint32_t nr, const int *nodes, int *status)
+static long move_pages(uintptr_t addr, size_t page_size, uint32_t nr, const int *nodes, int *status,
+		       int how)
 {
 	const void *pages[CHUNK];
 
@@ -17,7 +18,7 @@ static long move_pages(uintptr_t addr, size_t page_size, uint32_t nr, const int 
 		pages[i] = (const void *)(addr + i * page_size);
 		status[i] = UNTOUCHED;
 	}
-	return nhi_sys6(SYS_move_pages, 0, nr, pages, nodes, status, nodes ? MPOL_MF_MOVE : 0);
+	return nhi_sys6(SYS_move_pages, 0, nr, pages, nodes, status, how);
 }
 
 int nhi_place_query(uintptr_t addr, size_t page_size, uint32_t nr, uint8_t *nodes)
@@ -25,7 +26,7 @@ int nhi_place_query(uintptr_t addr, size_t page_size, uint32_t nr, uint8_t *node
 	for (uint32_t at = 0; at < nr; at += CHUNK) {
 		uint32_t n = nhi_min(nr - at, (uint32_t)CHUNK);
 		int status[CHUNK];
-		long ret = move_pages(addr + at * page_size, page_size, n, NULL, status);
+		long ret = move_pages(addr + at * page_size, page_size, n, NULL, status, 0);
 
 		if (ret < 0)
 			return (int)ret;
@@ -55,7 +56,8 @@ static enum nhi_page_status status_of(int status, int node, long ret)
 	return status >= 0 ? NHI_PAGE_BUSY : NHI_PAGE_OTHER; /* migrated half: still elsewhere */
 }
 
-void nhi_place_move(uintptr_t addr, size_t page_size, uint32_t nr, int node, uint8_t *status)
+static void place_move(uintptr_t addr, size_t page_size, uint32_t nr, int node, uint8_t *status,
+		       int how)
 {
 	for (uint32_t at = 0; at < nr; at += CHUNK) {
 		uint32_t n = nhi_min(nr - at, (uint32_t)CHUNK);
@@ -64,16 +66,26 @@ void nhi_place_move(uintptr_t addr, size_t page_size, uint32_t nr, int node, uin
 
 		for (uint32_t i = 0; i < n; i++)
 			nodes[i] = node;
-		ret = move_pages(addr + at * page_size, page_size, n, nodes, got);
+		ret = move_pages(addr + at * page_size, page_size, n, nodes, got, how);
 		/* Stopped early: ask where the others are, one by one what is wrong with them. */
 		for (uint32_t i = 0; ret && n > 1 && i < n; i++) {
 			if (got[i] == UNTOUCHED)
 				(void)move_pages(addr + (at + i) * page_size, page_size, 1, nodes,
-						 &got[i]);
+						 &got[i], how);
 		}
 		for (uint32_t i = 0; i < n; i++)
 			status[at + i] = (uint8_t)status_of(got[i], node, ret);
 	}
+}
+
+void nhi_place_move(uintptr_t addr, size_t page_size, uint32_t nr, int node, uint8_t *status)
+{
+	place_move(addr, page_size, nr, node, status, MPOL_MF_MOVE);
+}
+
+void nhi_place_move_all(uintptr_t addr, size_t page_size, uint32_t nr, int node, uint8_t *status)
+{
+	place_move(addr, page_size, nr, node, status, MPOL_MF_MOVE_ALL);
 }
 
 bool nhi_place_is_local(struct nhi_lx *lx, int node)

@@ -272,10 +272,10 @@ static int nodes(struct nhi_lx_map *map, uintptr_t addr, uint32_t nr, uint8_t *o
 
 static int zero_fill(struct nhi_lx_map *map, uintptr_t addr)
 {
-	int err = nhi_uffd_zero(map->lx, addr);
+	int ret = nhi_uffd_zero(map->lx, addr);
 
 	/* Not registered (any more): the kernel fills it by itself. */
-	return err == -EAGAIN ? err : 0;
+	return ret == -EAGAIN || ret > 0 ? ret : 0;
 }
 
 /* Signal path: a marker that holds the lock looks for itself in mark_end(). */

@@ -287,5 +287,7 @@ int nhi_uffd_zero(struct nhi_lx *lx, uintptr_t dst)
 	struct uffdio_zeropage zero = { .range = { dst, nhi_bytes(lx, 1) } };
 	long ret = nhi_uffd_ioctl(lx, &lx->events, UFFDIO_ZEROPAGE, &zero);
 
+	if (!ret)
+		return 1;
 	return ret == -EEXIST ? 0 : (int)ret;
 }

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What: bugs that the engine once had, one test each.
+ * How:  on the simulated machine; a test says what was wrong.
+ */
+#include "rig.h"
+
+#include <string.h>
+
+static const struct sim_conf shadow = { .trap = NHI_TRAP_SHADOW };
+static const struct sim_conf monitor = { .trap = NHI_TRAP_SHADOW,
+					 .delivery = NHI_DELIVERY_MONITOR };
+
+/* Marking stopped at the first hole, and did not begin when the range began with one. */
+static void case_078_091_holes_are_passed_over(void **state)
+{
+	(void)state;
+	for (int head = 0; head < 2; head++) {
+		struct rig *r = rig_make(&shadow, 1);
+
+		if (!head)
+			rig_map(r, 0, 2);
+		rig_map(r, 4, 2);
+		rig_fill(r, 0, 4, 2);
+		if (!head)
+			rig_fill(r, 0, 0, 2);
+		assert_int_equal(rig_mbind(r, 0, 6, BIND, 2, LAZY), -EFAULT);
+		assert_int_equal(rig_marked(r, 0, 6), 0);
+		assert_int_equal(rig_mbind(r, 0, 8, DEFAULT, 0, LAZY), head ? 2 : 4);
+		assert_int_equal(rig_mbind(r, 0, 8, NOOP, 0, LAZY), 0); /* marked already */
+		assert_int_equal(rig_marked(r, 0, 6), head ? 2 : 4);
+		assert_int_equal(rig_mbind(r, 8, 2, DEFAULT, 0, LAZY),
+				 -EFAULT); /* nothing at all */
+		rig_free(r);
+	}
+}
+
+/* An eager move took marked pages for pages that would not move. */
+static void case_067_081_moving_uses_marks_up(void **state)
+{
+	struct rig *r = rig_make(&shadow, 1);
+
+	(void)state;
+	rig_ready(r, 0, 4);
+	assert_int_equal(rig_mbind(r, 0, 4, BIND, 2, LAZY), 4);
+	assert_int_equal(rig_mbind(r, 0, 4, BIND, 2, STRICT | MOVE), 0);
+	for (uint32_t i = 0; i < 4; i++)
+		assert_int_equal(rig_node(r, i), 1);
+	assert_int_equal(rig_marked(r, 0, 4), 0);
+	assert_int_equal(rig_get(r, 0, 2), 102);
+	assert_int_equal(rig_count(r, NHI_C_HINTING_FAULTS), 0);
+	rig_free(r);
+}
+
+/* A page that a child shares made STRICT | MOVE fail instead of being left out. */
+static void case_081_shared_pages_are_left_out(void **state)
+{
+	struct rig *r = rig_make(&shadow, 1);
+	struct sim_space *child;
+
+	(void)state;
+	rig_ready(r, 0, 2);
+	nhi_mm_fork_prepare(r->mm);
+	sim_fork_prepare(r->m);
+	child = sim_fork(&r->t[0]);
+	nhi_mm_fork_parent(r->mm);
+	assert_int_equal(rig_mbind(r, 0, 2, BIND, 2, STRICT | MOVE), 0);
+	assert_int_equal(rig_node(r, 0), 0);
+	assert_int_equal(rig_mbind(r, 0, 2, BIND, 2, STRICT | MOVE_ALL), 0);
+	assert_int_equal(rig_node(r, 0), 1);
+	sim_exit(child);
+	rig_free(r);
+}
+
+/* A huge page that had been marked and touched kept its entry in the PMD, where nobody looked. */
+static void eager_move_of_a_huge_page_that_was_marked(void **state)
+{
+	struct rig *r = rig_make(&shadow, 1);
+	uint32_t n = r->m->pages_per_huge;
+
+	(void)state;
+	rig_map(r, 0, n);
+	assert_int_equal(sim_populate_huge(&r->t[0], at(r, 0), 100), 0);
+	assert_int_equal(rig_manage(r, 0, n), 0);
+	assert_int_equal(rig_mark(r, 0, n), n);
+	assert_int_equal(rig_get(r, 1, 0), 100); /* to node 1 */
+	assert_int_equal(rig_node(r, 0), 1);
+	assert_int_equal(rig_mbind(r, 0, n, BIND, 1, STRICT | MOVE), 0);
+	for (uint32_t i = 0; i < n; i++)
+		assert_int_equal(rig_node(r, i), 0);
+	rig_intact(r, 0, n);
+	/* A part of it: the huge entry is split first. */
+	assert_int_equal(rig_mbind(r, 1, 1, BIND, 2, STRICT | MOVE), 0);
+	assert_int_equal(rig_node(r, 1), 1);
+	assert_int_equal(rig_node(r, 0), 0);
+	rig_intact(r, 0, n);
+	rig_free(r);
+}
+
+static const struct nhi_os_ops *real_ops;
+
+/* Comes to nothing once, because of an event; its pages would have been stuck. */
+static int stuck_then_again(struct nhi_os *os, struct nhi_run *run)
+{
+	os->ops = real_ops;
+	memset(run->status, NHI_PAGE_STUCK, run->nr_pages);
+	return -EAGAIN;
+}
+
+/* One run of a fault was STUCK and the next met an event: entries were unlocked that were not held. */
+static void stuck_and_interrupted_in_one_fault(void **state)
+{
+	struct rig *r = rig_make(&shadow, 4);
+	struct nhi_os_ops spy;
+
+	(void)state;
+	rig_ready(r, 0, 6);
+	/* Pages 0 and 1 are where they belong, the others are not: two runs in one fault. */
+	assert_int_equal(rig_mark(r, 0, 2), 2);
+	(void)rig_get(r, 1, 0);
+	(void)rig_get(r, 1, 1);
+	assert_int_equal(rig_mark(r, 0, 6), 6);
+	sim_fail(r->m, SIM_OP_RESTORE, 1, true, 0, NHI_PAGE_STUCK);
+	real_ops = r->m->os.ops;
+	spy = *real_ops;
+	spy.migrate = stuck_then_again;
+	r->m->os.ops = &spy;
+	for (uint32_t i = 0; i < 6; i++)
+		assert_int_equal(rig_get(r, 1, i), 100 + i);
+	assert_ptr_equal(r->m->os.ops, real_ops);
+	sim_fail_none(r->m);
+	assert_int_equal(rig_marked(r, 0, 6), 0);
+	rig_free(r);
+}
+
+/* The monitor slept until a locked entry was unlocked, whose holder waited for the monitor. */
+static void monitor_does_not_wait_for_an_entry(void **state)
+{
+	struct rig *r = rig_make(&monitor, 1);
+	const struct nhi_toucher who = { .tid = 11, .cpu = 1, .node = 1 };
+	nhi_word old, *entry;
+	bool huge;
+
+	(void)state;
+	rig_ready(r, 0, 1);
+	assert_int_equal(rig_mark(r, 0, 1), 1);
+	r->m->current = &r->t[0];
+	entry = nhi_entry_lookup(r->mm, at(r, 0), &huge);
+	assert_int_equal(
+		nhi_entry_trylock(r->mm, at(r, 0), entry, NULL, NHI_WANT(NHI_MARKED), &old), 0);
+	assert_int_equal(nhi_fault(r->mm, at(r, 0), false, &who, NHI_DELIVERY_MONITOR), -EAGAIN);
+	nhi_entry_unlock(r->mm, at(r, 0), entry, old);
+	assert_int_equal(rig_count(r, NHI_C_WAITS), 0);
+	rig_free(r);
+}
+
+/* Whoever forks has to keep eager movers out, or the child inherits their locked entries. */
+static struct rig *forking;
+static bool mark_mutex_was_free;
+
+static long look_at_mutex(struct nhi_os *os, struct nhi_run *run)
+{
+	(void)os;
+	memset(run->status, NHI_PAGE_OTHER, run->nr_pages);
+	mark_mutex_was_free = nhi_mutex_trylock(&forking->mm->mark_mutex);
+	return 0;
+}
+
+static void eager_move_keeps_fork_out(void **state)
+{
+	struct rig *r = rig_make(&shadow, 1);
+	const struct nhi_os_ops *ops = r->m->os.ops;
+	struct nhi_os_ops spy = *ops;
+
+	(void)state;
+	rig_ready(r, 0, 1);
+	forking = r;
+	mark_mutex_was_free = true;
+	spy.move_now = look_at_mutex;
+	r->m->os.ops = &spy;
+	assert_int_equal(rig_mbind(r, 0, 1, BIND, 2, STRICT | MOVE), -EIO);
+	r->m->os.ops = ops;
+	assert_false(mark_mutex_was_free);
+	rig_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(case_078_091_holes_are_passed_over),
+		cmocka_unit_test(case_067_081_moving_uses_marks_up),
+		cmocka_unit_test(case_081_shared_pages_are_left_out),
+		cmocka_unit_test(eager_move_of_a_huge_page_that_was_marked),
+		cmocka_unit_test(stuck_and_interrupted_in_one_fault),
+		cmocka_unit_test(monitor_does_not_wait_for_an_entry),
+		cmocka_unit_test(eager_move_keeps_fork_out),
+	};
+
+	return cmocka_run_group_tests_name("regress", tests, NULL, NULL);
+}
