@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The preloaded library's own life: start, fork, end. */
+#include "api.h"
 #include "preload.h"
 
 #include <string.h>
@@ -24,7 +25,7 @@ static void fork_child(void)
 	nhp.marks = 0;
 	nhp.regions = nhp.children = 0;
 	nhp.allocs = nhp.managed = nhp.ranges = nhp.in_place = 0;
-	nhp.left = nhp.full = nhp.refused = nhp.dry_bytes = 0;
+	nhp.left = nhp.full = nhp.refused = nhp.claimed = nhp.dry_bytes = 0;
 }
 
 static void fork_parent(void)
@@ -58,9 +59,13 @@ __attribute__((constructor)) static void begin(void)
 	nhp_report_init();
 	read_conf();
 	nhp.root = nhp.conf.root == nhp.pid;
+	nhp_engine_init();
 	err = nhp_table_init();
 	if (!err)
 		err = -pthread_atfork(nhp_table_fork_prepare, fork_parent, fork_child);
+	/* Second, so that it prepares first, with our table unlocked: see nhp_mm(). */
+	if (!err)
+		err = nhi_api_fork_handlers();
 	if (err) {
 		nhp_say("running unmanaged: %s", nh_strerror(err));
 		return;

@@ -141,6 +141,8 @@ static inline void nhp_region_end(struct nhp_region *r);
 enum nhp_state nhp_mark_one(struct nhp_alloc *a, struct nhp_region *r);
 /* Mark what is fresh, outside of any region. */
 void nhp_mark_now(void);
+/* Before any other thread runs. */
+void nhp_engine_init(void);
 /* The engine's mm if there is one. */
 struct nh_mm *nhp_mm_if_made(void);
 /* The engine's mm, made at first use; NULL: not possible, which was said. */
@@ -168,6 +170,7 @@ struct nhp {
 	uint64_t left;	    /* large allocations left alone: kinds of memory we do not take */
 	uint64_t full;	    /* ... because the table is full */
 	uint64_t refused;   /* ... because the engine refused them */
+	uint64_t claimed;   /* ... because the program manages them itself */
 	uint64_t dry_bytes; /* dry run: what would have been marked */
 	int refused_err;
 };

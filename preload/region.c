@@ -13,6 +13,7 @@
  *   A region that touched next to nothing of an allocation (many programs begin with one that only
  *   counts threads) was not its occasion; it gets a few more.
  */
+#include "api.h"
 #include "preload.h"
 #include "sys.h"
 
@@ -28,36 +29,55 @@ static uint32_t next_id; /* of regions that mark; relaxed: only its being differ
 /* ------------------------------------------------------------------------------------ the engine */
 
 static struct nh_mm *the_mm; /* released once made; never unmade */
-static uint32_t making;	     /* futex: 0 not yet, 1 somebody makes it, 2 done */
+static __thread bool inside NHP_STATIC_TLS; /* the engine was called by us, not by the program */
 
 struct nh_mm *nhp_mm_if_made(void)
 {
 	return nhi_load_acquire(&the_mm); /* pairs with the release in nhp_mm() */
 }
 
-static int make_mm(struct nh_mm **mm)
+static void options_of(const struct nhp_conf *c, struct nh_mm_options *o)
 {
 	static const char *const traps[] = { "auto", "mprotect", "shadow", "minor" };
 	static const char *const deliveries[] = { "auto", "thread", "monitor" };
 	static const char *const copies[] = { "auto", "never", "always" };
-	struct nh_mm_options o = { .size = sizeof(o), .fault_around_max = nhp.conf.around };
-	const struct nhp_conf *c = &nhp.conf;
 
+	*o = (struct nh_mm_options){ .size = sizeof(*o), .fault_around_max = c->around };
 	for (unsigned int i = 0; i < NHI_ARRAY_SIZE(traps); i++)
-		o.trap = strcmp(c->trap, traps[i]) ? o.trap : (enum nh_trap)i;
+		o->trap = strcmp(c->trap, traps[i]) ? o->trap : (enum nh_trap)i;
 	for (unsigned int i = 0; i < NHI_ARRAY_SIZE(deliveries); i++)
-		o.delivery = strcmp(c->delivery, deliveries[i]) ? o.delivery : (enum nh_delivery)i;
+		o->delivery =
+			strcmp(c->delivery, deliveries[i]) ? o->delivery : (enum nh_delivery)i;
 	for (unsigned int i = 0; i < NHI_ARRAY_SIZE(copies); i++)
-		o.copy = strcmp(c->copy, copies[i]) ? o.copy : (enum nh_copy)i;
-	o.nodes = *c->nodes ? c->nodes : NULL;
-	nhp_signals_front();
-	return nh_mm_create(&o, mm);
+		o->copy = strcmp(c->copy, copies[i]) ? o->copy : (enum nh_copy)i;
+	o->nodes = *c->nodes ? c->nodes : NULL;
 }
 
+/*
+ * The program gives a range to the engine itself (its calls of libnumahint come to us, see
+ * preload.map): then it is no more ours.
+ */
+static void claimed(uintptr_t start, uintptr_t end)
+{
+	if (inside)
+		return;
+	nhi_count(&nhp.claimed, 1);
+	nhp_forget_range(start, end);
+}
+
+void nhp_engine_init(void)
+{
+	nhi_api_claim = claimed;
+}
+
+/*
+ * Several threads may come here at once: the library makes one. A fork() meanwhile waits in the
+ * library's handler (registered at start, see init.c), so a child has all of it or nothing.
+ */
 struct nh_mm *nhp_mm(void)
 {
 	struct nh_mm *mm = nhi_load_acquire(&the_mm); /* pairs with the release below */
-	uint32_t old = 0;
+	struct nh_mm_options o;
 	int err;
 
 	if (mm) {
@@ -66,20 +86,17 @@ struct nh_mm *nhp_mm(void)
 	}
 	if (nhi_load_relaxed(&nhp.off))
 		return NULL;
-	if (!nhi_cas_acquire(&making, &old, 1)) {
-		while (nhi_load_acquire(&making) == 1) /* pairs with the release below */
-			(void)sched_yield();
-		return nhi_load_acquire(&the_mm);
-	}
-	err = make_mm(&mm);
+	nhp_signals_front();
+	options_of(&nhp.conf, &o);
+	err = nhi_default_mm(&o, &mm);
 	if (err) {
-		nhi_store_relaxed(&nhp.off, 1);
-		nhp.refused_err = err;
-		nhp_say("running unmanaged: %s", nh_strerror(err));
-		mm = NULL;
+		if (!nhi_xchg_acq_rel(&nhp.off, 1)) {
+			nhp.refused_err = err;
+			nhp_say("running unmanaged: %s", nh_strerror(err));
+		}
+		return NULL;
 	}
 	nhi_store_release(&the_mm, mm);
-	nhi_store_release(&making, 2);
 	return mm;
 }
 
@@ -153,7 +170,9 @@ enum nhp_state nhp_mark_one(struct nhp_alloc *a, struct nhp_region *r)
 	if (!mm)
 		return NHP_DONE;
 	if (!a->managed) {
+		inside = true;
 		err = nh_manage(mm, (void *)start, end - start, 0);
+		inside = false;
 		if (err && err != -EEXIST)
 			return refuse(a, err);
 		a->managed = true;
@@ -162,7 +181,9 @@ enum nhp_state nhp_mark_one(struct nhp_alloc *a, struct nhp_region *r)
 		nhi_count(&nhp.ranges, 1);
 	}
 	nhp_strip_before(a);
+	inside = true;
 	n = nh_next_touch(mm, (void *)start, end - start);
+	inside = false;
 	if (n < 0)
 		return refuse(a, (int)n);
 	a->marked = (uint64_t)n;

@@ -328,6 +328,7 @@ static void put_json(struct out *o, const struct facts *f, const char *comm)
 	put_number(o, "allocations", nhp.allocs);
 	put_number(o, "filled_in_parallel", nhp.in_place);
 	put_number(o, "left_alone", nhp.left + nhp.full + nhp.refused);
+	put_number(o, "managed_by_program", nhp.claimed);
 	put_number(o, "would_mark_bytes", nhp.dry_bytes);
 	put_counters(o, &f->st);
 	put_ranges(o);
@@ -438,7 +439,10 @@ static void say_nothing_marked(const char *comm)
 {
 	if (nhi_load_relaxed(&nhp.off) || nhp.children)
 		return; /* that was said, or a child may have done the work */
-	if (nhp.refused)
+	if (nhp.claimed)
+		nhp_say("%s[%d]: nothing was marked: the program uses libnumahint itself", comm,
+			nhp.pid);
+	else if (nhp.refused)
 		nhp_say("%s[%d]: nothing was marked: %s", comm, nhp.pid,
 			nh_strerror(nhp.refused_err));
 	else

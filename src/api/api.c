@@ -70,12 +70,31 @@ static void fork_child(void)
 	fork_done(true);
 }
 
+/* Caller holds registry. */
+static int fork_handlers(void)
+{
+	static bool done;
+	int err = done ? 0 : -pthread_atfork(fork_prepare, fork_parent, fork_child);
+
+	done |= !err;
+	return err;
+}
+
+int nhi_api_fork_handlers(void)
+{
+	int err;
+
+	pthread_mutex_lock(&registry);
+	err = fork_handlers();
+	pthread_mutex_unlock(&registry);
+	return err;
+}
+
 /* ---------------------------------------------------------------------------------- the mm */
 
 /* Caller holds registry. */
 static int create(const struct nh_mm_options *o, struct nh_mm **ret)
 {
-	static bool handlers;
 	struct nhi_linux_options lo = { .trap = (enum nhi_trap)o->trap,
 					.delivery = (enum nhi_delivery)o->delivery,
 					.copy = (enum nhi_copy)o->copy,
@@ -97,14 +116,13 @@ static int create(const struct nh_mm_options *o, struct nh_mm **ret)
 		return -ENOMEM;
 	}
 	err = nhi_mm_init(&mm->mm, os, o->fault_around_max);
-	if (!err && !handlers)
-		err = -pthread_atfork(fork_prepare, fork_parent, fork_child);
+	if (!err)
+		err = fork_handlers();
 	if (err) {
 		os->ops->table_free(os, mm, sizeof(*mm));
 		os->ops->destroy(os);
 		return err;
 	}
-	handlers = true;
 	mms[slot] = mm;
 	*ret = mm;
 	return 0;
@@ -154,32 +172,46 @@ void nh_mm_destroy(struct nh_mm *mm)
 	os->ops->destroy(os);
 }
 
-int nhi_mm_of(struct nh_mm *mm, struct nh_mm **ret)
+/* Caller holds registry. @o: NULL: as the environment says. */
+static int make_default(const struct nh_mm_options *o)
 {
-	struct nh_mm_options o = { .size = sizeof(o) };
+	struct nh_mm_options env = { .size = sizeof(env), .nodes = getenv("NUMAHINT_NODES") };
 	char nodes[256];
+	struct nh_mm *mm;
 	int err = 0;
 
-	if (!mm)
-		mm = nhi_load_acquire(&default_mm); /* pairs with the release below */
-	if (mm) {
-		*ret = mm;
+	if (default_mm)
 		return 0;
+	if (!o) {
+		err = nhi_options_parse(getenv("NUMAHINT_CONF"), &env, nodes, sizeof(nodes));
+		o = &env;
 	}
+	if (!err)
+		err = create(o, &mm);
+	if (!err) {
+		mm->is_default = true;
+		nhi_store_release(&default_mm, mm);
+	}
+	return err;
+}
+
+int nhi_default_mm(const struct nh_mm_options *options, struct nh_mm **ret)
+{
+	int err;
+
 	pthread_mutex_lock(&registry);
-	if (!default_mm) {
-		o.nodes = getenv("NUMAHINT_NODES");
-		err = nhi_options_parse(getenv("NUMAHINT_CONF"), &o, nodes, sizeof(nodes));
-		if (!err)
-			err = create(&o, &mm);
-		if (!err) {
-			mm->is_default = true;
-			nhi_store_release(&default_mm, mm);
-		}
-	}
+	err = make_default(options);
 	*ret = default_mm;
 	pthread_mutex_unlock(&registry);
 	return err;
+}
+
+int nhi_mm_of(struct nh_mm *mm, struct nh_mm **ret)
+{
+	if (!mm)
+		mm = nhi_load_acquire(&default_mm); /* pairs with the release in make_default() */
+	*ret = mm;
+	return mm ? 0 : nhi_default_mm(NULL, ret);
 }
 
 int nh_default_mm(struct nh_mm **ret_mm)
@@ -202,6 +234,14 @@ static int range_of(const struct nh_mm *mm, const void *addr, size_t len, uintpt
 	return 0;
 }
 
+void (*nhi_api_claim)(uintptr_t start, uintptr_t end);
+
+static void claim(uintptr_t start, uintptr_t end)
+{
+	if (nhi_api_claim && start < end)
+		nhi_api_claim(start, end);
+}
+
 int nh_manage(struct nh_mm *mm, void *addr, size_t len, unsigned int flags)
 {
 	uintptr_t start, end;
@@ -211,6 +251,7 @@ int nh_manage(struct nh_mm *mm, void *addr, size_t len, unsigned int flags)
 		err = flags ? -EINVAL : range_of(mm, addr, len, &start, &end);
 	if (err || !len)
 		return err;
+	claim(start, end);
 	err = nhi_manage(&mm->mm, start, end, NHI_MANAGE_FRESH);
 	return err == -EFAULT ? -ENOMEM : err; /* as mprotect(2) has it */
 }
@@ -261,6 +302,7 @@ static long do_mbind(struct nh_mm *mm, uintptr_t start, size_t len, int mode,
 		return err;
 	if (flags & NH_MPOL_MF_MOVE_ALL && !nhi_linux_may_move_all())
 		return flags & ~15u ? -EINVAL : -EPERM;
+	claim(start, start + len);
 	if (flags & NH_MPOL_MF_LAZY) {
 		err = nhi_linux_handlers_install();
 		if (err)

@@ -23,4 +23,22 @@ int nhi_options_parse(const char *conf, struct nh_mm_options *options, char *nod
 /* The mm that @mm stands for, made if need be. Return: 0 or why it cannot be made. */
 int nhi_mm_of(struct nh_mm *mm, struct nh_mm **ret);
 
+/*
+ * The mm that NULL stands for, made with @options if it is not there yet; NULL: as the environment
+ * says. Return: 0 or why it cannot be made.
+ */
+int nhi_default_mm(const struct nh_mm_options *options, struct nh_mm **ret);
+
+/*
+ * Register what fork() needs, before any mm exists; otherwise done with the first one. A fork() in
+ * one thread while another makes the first mm is only safe if this was called. Return: 0, -ENOMEM.
+ */
+int nhi_api_fork_handlers(void);
+
+/*
+ * Set by the runner's preload library before any other thread runs: called, with no lock held, when
+ * a range is given to an mm, so that whoever else manages it can let go. NULL: nobody.
+ */
+extern void (*nhi_api_claim)(uintptr_t start, uintptr_t end);
+
 #endif
