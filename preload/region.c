@@ -28,7 +28,7 @@ static uint32_t next_id; /* of regions that mark; relaxed: only its being differ
 
 /* ------------------------------------------------------------------------------------ the engine */
 
-static struct nh_mm *the_mm; /* released once made; never unmade */
+static struct nh_mm *the_mm;		    /* released once made; never unmade */
 static __thread bool inside NHP_STATIC_TLS; /* the engine was called by us, not by the program */
 
 struct nh_mm *nhp_mm_if_made(void)
@@ -46,8 +46,8 @@ static void options_of(const struct nhp_conf *c, struct nh_mm_options *o)
 	for (unsigned int i = 0; i < NHI_ARRAY_SIZE(traps); i++)
 		o->trap = strcmp(c->trap, traps[i]) ? o->trap : (enum nh_trap)i;
 	for (unsigned int i = 0; i < NHI_ARRAY_SIZE(deliveries); i++)
-		o->delivery =
-			strcmp(c->delivery, deliveries[i]) ? o->delivery : (enum nh_delivery)i;
+		o->delivery = strcmp(c->delivery, deliveries[i]) ? o->delivery :
+								   (enum nh_delivery)i;
 	for (unsigned int i = 0; i < NHI_ARRAY_SIZE(copies); i++)
 		o->copy = strcmp(c->copy, copies[i]) ? o->copy : (enum nh_copy)i;
 	o->nodes = *c->nodes ? c->nodes : NULL;
