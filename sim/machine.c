@@ -355,6 +355,32 @@ static int access(struct sim_task *t, uintptr_t addr, uint64_t *value, bool writ
 	return -ELOOP;
 }
 
+int sim_touch(struct sim_task *t, uintptr_t addr, bool write, bool force)
+{
+	struct sim *m = t->m;
+
+	for (int i = 0; i < ACCESS_TRIES && !m->broken; i++) {
+		struct sim_area *area = sim_area_find(t->space, addr);
+		struct sim_pte *pte = sim_pte(t->space, addr);
+		int err;
+
+		sim_point(m, pte);
+		if (!area || (!force && !(area->prot & (write ? NHI_PROT_WRITE : NHI_PROT_READ))))
+			return -EFAULT;
+		if (pte->folio ? pte->protnone : pte->watched != NULL)
+			err = to_engine(t, addr, write) ? refused(t, pte) : 0;
+		else if (!pte->folio)
+			err = demand_zero(t, pte);
+		else if (write && !area->shared && pte->folio->page[pte->idx].maps > 1)
+			err = copy_on_write(t, addr, pte);
+		else
+			return 0;
+		if (err)
+			return err;
+	}
+	return -ELOOP;
+}
+
 int sim_read(struct sim_task *t, uintptr_t addr, uint64_t *ret)
 {
 	return access(t, addr, ret, false);

@@ -147,6 +147,8 @@ enum sim_op {
 	SIM_OP_ZERO_FILL,
 	SIM_OP_MOVED,
 	SIM_OP_MOVE_NOW,
+	SIM_OP_POPULATE,
+	SIM_OP_PEEK,
 	SIM_OPS
 };
 
@@ -255,6 +257,9 @@ void sim_space_free(struct sim_space *s);
 /* An access by @t. 0; -EFAULT: SIGSEGV; -ENOMEM: no memory anywhere; -ELOOP: it never succeeds. */
 int sim_read(struct sim_task *t, uintptr_t addr, uint64_t *ret);
 int sim_write(struct sim_task *t, uintptr_t addr, uint64_t value);
+
+/* What get_user_pages() does to bring a page in; @force: whatever the protection says. */
+int sim_touch(struct sim_task *t, uintptr_t addr, bool write, bool force);
 
 /* Looks that disturb nothing. */
 int sim_peek(struct sim_space *s, uintptr_t addr, uint64_t *ret); /* -ENOENT: a hole */

@@ -711,6 +711,28 @@ static long op_move_now(struct nhi_os *os, struct nhi_run *run)
 	return err ? err : done;
 }
 
+static int op_populate(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, bool write,
+		       bool force)
+{
+	struct sim *m = sim_of(os);
+	uint8_t status;
+	int err = injected(m, SIM_OP_POPULATE, &status);
+
+	(void)map;
+	return err ? err : sim_touch(m->current, addr, write, force);
+}
+
+static int op_peek(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, void *buf)
+{
+	struct sim *m = sim_of(os);
+	uint8_t status;
+	int err = injected(m, SIM_OP_PEEK, &status);
+
+	(void)map;
+	sim_point(m, sim_pte(m->space, addr));
+	return err ? err : sim_peek(m->space, addr, buf);
+}
+
 static const struct nhi_os_ops sim_ops = {
 	.name = "sim",
 	.bind = op_bind,
@@ -741,6 +763,8 @@ static const struct nhi_os_ops sim_ops = {
 	.granule = op_granule,
 	.discard = op_discard,
 	.moved = op_moved,
+	.populate = op_populate,
+	.peek = op_peek,
 	.move_now = op_move_now,
 };
 

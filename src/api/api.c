@@ -222,8 +222,8 @@ int nh_default_mm(struct nh_mm **ret_mm)
 /* ---------------------------------------------------------------------------------- ranges */
 
 /* [addr, addr + len) with @len rounded up to pages, as [*start, *end). */
-static int range_of(const struct nh_mm *mm, const void *addr, size_t len, uintptr_t *start,
-		    uintptr_t *end)
+int nhi_range_of(const struct nh_mm *mm, const void *addr, size_t len, uintptr_t *start,
+		 uintptr_t *end)
 {
 	const uintptr_t mask = nhi_page_size(&mm->mm) - 1;
 
@@ -248,7 +248,7 @@ int nh_manage(struct nh_mm *mm, void *addr, size_t len, unsigned int flags)
 	int err = nhi_mm_of(mm, &mm);
 
 	if (!err)
-		err = flags ? -EINVAL : range_of(mm, addr, len, &start, &end);
+		err = flags ? -EINVAL : nhi_range_of(mm, addr, len, &start, &end);
 	if (err || !len)
 		return err;
 	claim(start, end);
@@ -262,7 +262,7 @@ int nh_unmanage(struct nh_mm *mm, void *addr, size_t len)
 	int err = nhi_mm_of(mm, &mm);
 
 	if (!err)
-		err = range_of(mm, addr, len, &start, &end);
+		err = nhi_range_of(mm, addr, len, &start, &end);
 	if (err || !len)
 		return err;
 	return nhi_unmanage(&mm->mm, start, end);
@@ -351,7 +351,7 @@ long nh_unmark(struct nh_mm *mm, void *addr, size_t len)
 		return err;
 	if (!addr && !len)
 		return nhi_unmark_range(&mm->mm, 0, UINTPTR_MAX);
-	err = range_of(mm, addr, len, &start, &end);
+	err = nhi_range_of(mm, addr, len, &start, &end);
 	return err ? err : nhi_unmark_range(&mm->mm, start, end);
 }
 
@@ -364,7 +364,7 @@ int nh_node_of(struct nh_mm *mm, const void *addr, size_t nr, int *nodes)
 	if (!err)
 		err = !nodes || nr > SIZE_MAX >> mm->mm.page_shift ?
 			      -EINVAL :
-			      range_of(mm, addr, nr << mm->mm.page_shift, &start, &end);
+			      nhi_range_of(mm, addr, nr << mm->mm.page_shift, &start, &end);
 	while (nr && !err) {
 		uint32_t n = (uint32_t)nhi_min(nr, (size_t)NHI_MAX_RUN);
 

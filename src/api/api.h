@@ -41,4 +41,8 @@ int nhi_api_fork_handlers(void);
  */
 extern void (*nhi_api_claim)(uintptr_t start, uintptr_t end);
 
+/* [addr, addr + len) with @len rounded up to pages, as [*start, *end). -EINVAL. */
+int nhi_range_of(const struct nh_mm *mm, const void *addr, size_t len, uintptr_t *start,
+		 uintptr_t *end);
+
 #endif

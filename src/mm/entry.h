@@ -60,6 +60,7 @@ enum nhi_state { NHI_NONE = 0, NHI_PRESENT, NHI_MARKED, NHI_LOCKED, NHI_MOVING, 
 #define NHI_W_KNOWN	      0x10ull /* the node field was written */
 #define NHI_W_TOUCHED	      0x20ull /* the last-toucher fields were written */
 #define NHI_W_YOUNG	      0x40ull
+#define NHI_W_WRITE	      0x80ull /* PRESENT and known to be writable by the program: for gup_fast.c */
 
 static inline enum nhi_state nhi_word_state(nhi_word w)
 {

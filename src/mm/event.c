@@ -134,17 +134,17 @@ static int settle_entries(struct nhi_mm *mm, uintptr_t start, uintptr_t end)
 	for (uintptr_t addr = start; addr < end; addr = stop) {
 		struct nhi_pmd *pmd = nhi_pmd_lookup(mm, addr);
 		uintptr_t base = nhi_round_down(addr, huge);
-		nhi_word *ptes, old;
+		nhi_word *ptes;
+		int err;
 
 		stop = nhi_min(end, base + huge);
 		if (!pmd)
 			continue;
-		if (nhi_word_state(nhi_load_acquire(&pmd->word)) != NHI_NONE) {
-			if (nhi_pte_alloc(mm, pmd) ||
-			    nhi_entry_trylock(mm, base, &pmd->word, NULL, ~0u, &old))
-				return -EAGAIN;
-			nhi_pmd_split_locked(mm, base, pmd, old);
-		}
+		err = nhi_pmd_split(mm, base, pmd);
+		if (err == -EBUSY)
+			continue; /* referenced, so not marked: the page moves, its entry stays behind */
+		if (err)
+			return -EAGAIN;
 		ptes = nhi_load_acquire(&pmd->ptes);
 		for (; ptes && addr < stop; addr += nhi_page_size(mm)) {
 			if (nhi_word_busy(nhi_load_acquire(&ptes[nhi_pte_index(mm, addr)])))
@@ -167,7 +167,8 @@ static uint64_t move_entry(struct nhi_mm *mm, uintptr_t from, uintptr_t to)
 	if (nhi_entry_trylock(mm, from, pte, src, want, &old))
 		return 0;
 	/* Nobody works on the new place: it is not managed yet, and we hold mmap_lock. */
-	nhi_store_release(&dst->ptes[nhi_pte_index(mm, to)], old);
+	/* References are given back at the address they were taken at. */
+	nhi_store_release(&dst->ptes[nhi_pte_index(mm, to)], old & ~(NHI_W_PINS | NHI_W_GETS));
 	nhi_entry_unlock(mm, from, pte, NHI_NONE);
 	return nhi_word_state(old) == NHI_MARKED;
 }

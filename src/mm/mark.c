@@ -84,6 +84,22 @@ static void mark_run(struct piece *p, uintptr_t addr, uint32_t first, uint32_t n
 	p->marked += done;
 }
 
+/*
+ * Lock page @i for marking. Whoever holds a reference uses the page at its address, so a get keeps it
+ * from being marked just as a pin does; the kernel's holders have mappings of their own.
+ */
+static int lock_fresh(struct piece *p, uintptr_t at, uint32_t i)
+{
+	nhi_word *entry = &p->pmd->ptes[nhi_pte_index(p->mm, at)];
+	int err = nhi_entry_trylock(p->mm, at, entry, p->pmd, FRESH, &p->old[i]);
+
+	if (!err && nhi_word_gets(p->old[i])) {
+		nhi_entry_unlock(p->mm, at, entry, p->old[i]);
+		err = -EBUSY;
+	}
+	return err;
+}
+
 /* Lock what can be locked in the piece, run by run, and mark it. */
 static void mark_ptes(struct piece *p)
 {
@@ -96,8 +112,7 @@ static void mark_ptes(struct piece *p)
 
 		/* A hole inside a run is locked too: it may be filled before the os gets there. */
 		if (i < nr && !(p->info[i] & NHI_INFO_SHARED))
-			err = nhi_entry_trylock(mm, at, &p->pmd->ptes[nhi_pte_index(mm, at)],
-						p->pmd, FRESH, &p->old[i]);
+			err = lock_fresh(p, at, i);
 		if (!err)
 			continue;
 		if (i > first)
@@ -152,6 +167,11 @@ static bool mark_huge(struct piece *p)
 	}
 	if (err)
 		return true; /* marked already */
+	if (nhi_word_gets(old)) {
+		nhi_entry_unlock(mm, p->start, &p->pmd->word, old);
+		skip(p, NHI_PAGE_PINNED, nr);
+		return true;
+	}
 	base = old;
 	if (nhi_word_state(old) == NHI_NONE && !ptes_idle(p, &base)) {
 		nhi_entry_unlock(mm, p->start, &p->pmd->word, NHI_NONE);

@@ -255,6 +255,21 @@ struct nhi_os_ops {
 	int (*moved)(struct nhi_os *os, struct nhi_map *map, uintptr_t from, uintptr_t to,
 		     size_t len, struct nhi_map **ret);
 
+	/* ---- references: may block, not on the signal path, no lock held but what is said ---- */
+
+	/*
+	 * Make the page at @addr present as an access would, a private copy if @write. @force: also
+	 * where the program itself may not do that. @map NULL: not managed.
+	 * Return: 0; -EFAULT, -ENOMEM, -EHWPOISON; -EAGAIN.
+	 */
+	int (*populate)(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, bool write,
+			bool force);
+	/*
+	 * Copy the contents of the marked page at @addr, LOCKED by the caller, to @buf, which is not
+	 * managed. Return: 0; -EFAULT it cannot be read.
+	 */
+	int (*peek)(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, void *buf);
+
 	/* ---- eager moving, for mbind without LAZY: may block ---- */
 
 	/* Move pages that are not marked; statuses as for migrate. Return: pages moved. */

@@ -97,6 +97,59 @@ static int set_policy(struct nhi_os *os, uintptr_t start, uintptr_t end, int mod
 
 /* ------------------------------------------------------------------------------- traps */
 
+/* In the kernel's words: an access by the kernel itself, which no signal handler sees. */
+static int populate_forced(uintptr_t addr, bool write)
+{
+	int fd = nhi_open("/proc/self/mem", O_RDWR);
+	uint8_t byte;
+	long n;
+
+	if (fd < 0)
+		return -EFAULT;
+	n = nhi_sys4(SYS_pread64, fd, &byte, 1, addr);
+	/* The program cannot write here, so it does not write at the same time. */
+	if (n == 1 && write)
+		n = nhi_sys4(SYS_pwrite64, fd, &byte, 1, addr);
+	nhi_close(fd);
+	return n == 1 ? 0 : -EFAULT;
+}
+
+static int populate(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, bool write, bool force)
+{
+	long err = -EFAULT;
+
+	for (int i = 0; i < 2 && err == -EFAULT; i++) {
+		err = nhi_sys3(SYS_madvise, addr, os->page_size,
+			       write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+		/* A hole in a watched range, with delivery by thread: the kernel asks nobody. */
+		if (err == -EFAULT && map)
+			(void)nhi_lx_map(map)->trap->zero_fill(nhi_lx_map(map), addr);
+	}
+	if (err == -EINVAL && force)
+		return populate_forced(addr, write);
+	/* -EINVAL: no such access is allowed. -ENOMEM: not mapped; memory, too, but who can tell. */
+	return err == -EINVAL || err == -ENOMEM ? -EFAULT : (int)err;
+}
+
+static int peek(struct nhi_os *os, struct nhi_map *pub, uintptr_t addr, void *buf)
+{
+	struct nhi_lx_map *map = nhi_lx_map(pub);
+	long n;
+	int fd;
+
+	if (map->store) {
+		memcpy(buf, (const void *)nhi_kept(map, addr), os->page_size);
+		return 0;
+	}
+	/* In place without access: the kernel reads it all the same. */
+	fd = nhi_open("/proc/self/mem", O_RDONLY);
+	if (fd < 0)
+		return -EFAULT;
+	n = nhi_sys4(SYS_pread64, fd, buf, os->page_size, addr);
+	nhi_close(fd);
+	return n == (long)os->page_size ? 0 : -EFAULT;
+}
+
 static int query(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, uint32_t nr, uint8_t *info)
 {
 	(void)os;
@@ -301,6 +354,8 @@ static const struct nhi_os_ops linux_ops = {
 	.granule = granule,
 	.discard = discard,
 	.moved = nhi_lx_moved,
+	.populate = populate,
+	.peek = peek,
 	.move_now = move_now,
 };
 
