@@ -21,7 +21,7 @@
  *
  *   NONE     the engine knows nothing: the operating system may have a page there or not
  *   PRESENT  the page has been through the engine: its node, its last toucher, its references
- *   MARKED   the next access faults; gets may be held, pins are zero
+ *   MARKED   the next access faults; gets may be held (without honour), pins are zero
  *   LOCKED   somebody is marking, restoring or moving the page; only the holder changes the state;
  *            gets may go down but not up
  *   MOVING   LOCKED, and the page is between two places (a migration entry)
