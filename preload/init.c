@@ -19,6 +19,7 @@ static void fork_child(void)
 {
 	nhp_table_fork_child();
 	nhp_report_fork_child();
+	nhp_hold_fork_child();
 	nhp.pid = nhp_getpid();
 	nhp.root = false;
 	/* Nothing is marked in a child, and it has done nothing yet. */

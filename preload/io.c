@@ -1,59 +1,73 @@
 // SPDX-License-Identifier: MIT
-/*
- * System calls with a buffer. Where the toucher handles its own faults, a system call that meets a
- * marked page gets EFAULT. So while anything is marked, the buffer is restored before the call; all
- * marks are made when a region begins, so it stays restored during the call. Without marks this
- * costs one load.
- */
+/* Calls of libc that hand a buffer to the kernel: the buffer is held before and during, see hold.c. */
 #include "preload.h"
 
+#include <aio.h>
 #include <dlfcn.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
-static inline void before(const void *buf, size_t len)
+/* Macros in some headers. */
+#undef fread_unlocked
+#undef fwrite_unlocked
+
+#define IOCTL_MAX 16384 /* the length field of an ioctl's number has 14 bits */
+
+/* From the lowest to the highest byte of what lies near memory of ours; the rest cannot be marked. */
+static uint32_t hold_vector(const struct iovec *v, size_t n)
 {
-	if (__builtin_expect(nhi_load_relaxed(&nhp.marks) && len, 0))
-		nhp_unmark_range((uintptr_t)buf, (uintptr_t)buf + len);
-}
+	uintptr_t low = UINTPTR_MAX, high = 0;
 
-static inline void before_vector(const struct iovec *v, int n)
-{
-	/* Marks may also lie under the vector itself; reading it here resolves those. */
-	for (int i = 0; nhi_load_relaxed(&nhp.marks) && i < n; i++)
-		before(v[i].iov_base, v[i].iov_len);
-}
+	/* Reading the vector resolves a mark under the vector itself. */
+	for (size_t i = 0; nhp_near(0, UINTPTR_MAX) && i < n; i++) {
+		uintptr_t start = (uintptr_t)v[i].iov_base;
 
-static void before_message(const struct msghdr *m)
-{
-	if (!nhi_load_relaxed(&nhp.marks))
-		return;
-	before(m->msg_name, m->msg_namelen);
-	before(m->msg_control, m->msg_controllen);
-	before_vector(m->msg_iov, (int)m->msg_iovlen);
-}
-
-#define NEXT(name)                      \
-	static typeof(&name) next;      \
-	if (__builtin_expect(!next, 0)) \
-	next = (typeof(&name))(uintptr_t)dlsym(RTLD_NEXT, #name)
-
-#define BUFFER(ret, name, params, args, buf, len) \
-	NHP_EXPORT ret name params;               \
-	ret name params                           \
-	{                                         \
-		NEXT(name);                       \
-		before(buf, len);                 \
-		return next args;                 \
+		if (!v[i].iov_len || !nhp_near(start, start + v[i].iov_len))
+			continue;
+		low = nhi_min(low, start);
+		high = nhi_max(high, start + v[i].iov_len);
 	}
-#define VECTOR(ret, name, params, args, v, n) \
-	NHP_EXPORT ret name params;           \
-	ret name params                       \
-	{                                     \
-		NEXT(name);                   \
-		before_vector(v, n);          \
-		return next args;             \
+	return low < high ? nhp_hold((void *)low, high - low) : 0;
+}
+
+/*
+ * The next definition. Looked up before main(), because read() and write() may be called in signal
+ * handlers, where dlsym() must not be.
+ */
+#define FIND(name)                                                               \
+	static typeof(&name) next_##name;                                        \
+	__attribute__((constructor)) static void find_##name(void)               \
+	{                                                                        \
+		next_##name = (typeof(&name))(uintptr_t)dlsym(RTLD_NEXT, #name); \
 	}
+
+#define NEXT(name)                             \
+	if (__builtin_expect(!next_##name, 0)) \
+	find_##name()
+
+#define HELD(ret, name, params, args, hold) \
+	NHP_EXPORT ret name params;         \
+	FIND(name)                          \
+	ret name params                     \
+	{                                   \
+		uint32_t held;              \
+		ret result;                 \
+                                            \
+		NEXT(name);                 \
+		held = hold;                \
+		result = next_##name args;  \
+		nhp_release(held);          \
+		return result;              \
+	}
+
+#define BUFFER(ret, name, params, args, buf, len) HELD(ret, name, params, args, nhp_hold(buf, len))
+#define VECTOR(ret, name, params, args, v, n)	  HELD(ret, name, params, args, hold_vector(v, n))
 
 BUFFER(ssize_t, read, (int fd, void *buf, size_t len), (fd, buf, len), buf, len)
 BUFFER(ssize_t, write, (int fd, const void *buf, size_t len), (fd, buf, len), buf, len)
@@ -73,30 +87,102 @@ BUFFER(ssize_t, sendto,
        (int fd, const void *buf, size_t len, int flags, const struct sockaddr *to,
 	socklen_t to_len),
        (fd, buf, len, flags, to, to_len), buf, len)
+BUFFER(ssize_t, getrandom, (void *buf, size_t len, unsigned int flags), (buf, len, flags), buf, len)
 BUFFER(size_t, fread, (void *buf, size_t size, size_t nr, FILE *f), (buf, size, nr, f), buf,
        size *nr)
 BUFFER(size_t, fwrite, (const void *buf, size_t size, size_t nr, FILE *f), (buf, size, nr, f), buf,
        size *nr)
-VECTOR(ssize_t, readv, (int fd, const struct iovec *v, int n), (fd, v, n), v, n)
-VECTOR(ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n), v, n)
-VECTOR(ssize_t, preadv, (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at), v, n)
-VECTOR(ssize_t, preadv64, (int fd, const struct iovec *v, int n, off64_t at), (fd, v, n, at), v, n)
-VECTOR(ssize_t, pwritev, (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at), v, n)
-VECTOR(ssize_t, pwritev64, (int fd, const struct iovec *v, int n, off64_t at), (fd, v, n, at), v, n)
+BUFFER(size_t, fread_unlocked, (void *buf, size_t size, size_t nr, FILE *f), (buf, size, nr, f),
+       buf, size *nr)
+BUFFER(size_t, fwrite_unlocked, (const void *buf, size_t size, size_t nr, FILE *f),
+       (buf, size, nr, f), buf, size *nr)
+/* A long string goes to write(2) from where it is; nobody knows its length but by reading it. */
+BUFFER(int, fputs, (const char *s, FILE *f), (s, f), s, nhp_near_string(s))
+BUFFER(int, puts, (const char *s), (s), s, nhp_near_string(s))
+BUFFER(int, poll, (struct pollfd * fds, nfds_t n, int ms), (fds, n, ms), fds, n * sizeof(*fds))
+BUFFER(int, ppoll,
+       (struct pollfd * fds, nfds_t n, const struct timespec *time, const sigset_t *mask),
+       (fds, n, time, mask), fds, n * sizeof(*fds))
+BUFFER(int, epoll_wait, (int fd, struct epoll_event *events, int n, int ms), (fd, events, n, ms),
+       events, (size_t)nhi_max(n, 0) * sizeof(*events))
+BUFFER(int, epoll_pwait, (int fd, struct epoll_event *events, int n, int ms, const sigset_t *mask),
+       (fd, events, n, ms, mask), events, (size_t)nhi_max(n, 0) * sizeof(*events))
 
-NHP_EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags);
-NHP_EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags);
+VECTOR(ssize_t, readv, (int fd, const struct iovec *v, int n), (fd, v, n), v, (size_t)n)
+VECTOR(ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n), v, (size_t)n)
+VECTOR(ssize_t, preadv, (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at), v,
+       (size_t)n)
+VECTOR(ssize_t, preadv64, (int fd, const struct iovec *v, int n, off64_t at), (fd, v, n, at), v,
+       (size_t)n)
+VECTOR(ssize_t, pwritev, (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at), v,
+       (size_t)n)
+VECTOR(ssize_t, pwritev64, (int fd, const struct iovec *v, int n, off64_t at), (fd, v, n, at), v,
+       (size_t)n)
+VECTOR(ssize_t, preadv2, (int fd, const struct iovec *v, int n, off_t at, int flags),
+       (fd, v, n, at, flags), v, (size_t)n)
+VECTOR(ssize_t, pwritev2, (int fd, const struct iovec *v, int n, off_t at, int flags),
+       (fd, v, n, at, flags), v, (size_t)n)
+VECTOR(ssize_t, vmsplice, (int fd, const struct iovec *v, size_t n, unsigned int flags),
+       (fd, v, n, flags), v, n)
+VECTOR(ssize_t, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags), m->msg_iov,
+       m->msg_iovlen)
+VECTOR(ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags), m->msg_iov,
+       m->msg_iovlen)
 
-ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+/* What the same calls become where the compiler checks sizes (_FORTIFY_SOURCE). */
+BUFFER(ssize_t, __read_chk, (int fd, void *buf, size_t len, size_t room), (fd, buf, len, room), buf,
+       len)
+BUFFER(ssize_t, __pread_chk, (int fd, void *buf, size_t len, off_t at, size_t room),
+       (fd, buf, len, at, room), buf, len)
+BUFFER(ssize_t, __pread64_chk, (int fd, void *buf, size_t len, off64_t at, size_t room),
+       (fd, buf, len, at, room), buf, len)
+BUFFER(ssize_t, __recv_chk, (int fd, void *buf, size_t len, size_t room, int flags),
+       (fd, buf, len, room, flags), buf, len)
+BUFFER(ssize_t, __recvfrom_chk,
+       (int fd, void *buf, size_t len, size_t room, int flags, struct sockaddr *from,
+	socklen_t *from_len),
+       (fd, buf, len, room, flags, from, from_len), buf, len)
+BUFFER(size_t, __fread_chk, (void *buf, size_t room, size_t size, size_t nr, FILE *f),
+       (buf, room, size, nr, f), buf, size *nr)
+BUFFER(size_t, __fread_unlocked_chk, (void *buf, size_t room, size_t size, size_t nr, FILE *f),
+       (buf, room, size, nr, f), buf, size *nr)
+BUFFER(int, __poll_chk, (struct pollfd * fds, nfds_t n, int ms, size_t room), (fds, n, ms, room),
+       fds, n * sizeof(*fds))
+
+/* What ioctl(2) reads and writes: the number says how much, if its maker kept to the rules. */
+NHP_EXPORT int ioctl(int fd, unsigned long request, ...);
+FIND(ioctl)
+int ioctl(int fd, unsigned long request, ...)
 {
-	NEXT(recvmsg);
-	before_message(m);
-	return next(fd, m, flags);
+	va_list args;
+	uint32_t held;
+	void *arg;
+	int result;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	NEXT(ioctl);
+	held = nhp_hold(arg, IOCTL_MAX);
+	result = next_ioctl(fd, request, arg);
+	nhp_release(held);
+	return result;
 }
 
-ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
-{
-	NEXT(sendmsg);
-	before_message(m);
-	return next(fd, m, flags);
-}
+/* The C library's own threads do this I/O later, by calls that nobody can wrap: not to be marked. */
+#define LATER(name, type)                                             \
+	NHP_EXPORT int name(type *cb);                                \
+	FIND(name)                                                    \
+	int name(type *cb)                                            \
+	{                                                             \
+		uintptr_t start = (uintptr_t)cb->aio_buf;             \
+                                                                      \
+		NEXT(name);                                           \
+		nhp_forget_range(start, start + cb->aio_nbytes);      \
+		nhp_forget_range((uintptr_t)cb, (uintptr_t)(cb + 1)); \
+		return next_##name(cb);                               \
+	}
+LATER(aio_read, struct aiocb)
+LATER(aio_write, struct aiocb)
+LATER(aio_read64, struct aiocb64)
+LATER(aio_write64, struct aiocb64)

@@ -183,6 +183,11 @@ static inline bool nhp_is_large(size_t len)
 	return __builtin_expect(len >= nhi_load_relaxed(&nhp_min_size), 0);
 }
 
+static inline void nhp_marks_begin(void)
+{
+	(void)nhi_add_seq_cst(&nhp.marks, 1);
+}
+
 static inline void nhp_region_begin(struct nhp_region *r, unsigned int threads,
 				    const struct nhp_omp *omp)
 {
@@ -198,6 +203,40 @@ static inline void nhp_region_end(struct nhp_region *r)
 	if (r->id)
 		nhp_region_end_slow(r);
 }
+
+/* --------------------------------------------------------------------------------------- holding */
+
+/* hold.c: no byte of [buf, buf + len) is marked until nhp_release(); costs two loads elsewhere. */
+uint32_t nhp_hold_slow(uintptr_t start, uintptr_t end);
+void nhp_release_slow(uint32_t slot);
+/* Is a part of [start, end) held? Asked behind nhp_marks_begin(), by whoever has it BUSY. */
+bool nhp_held(uintptr_t start, uintptr_t end);
+void nhp_hold_thread_exit(void);
+void nhp_hold_fork_child(void);
+
+static inline uint32_t nhp_hold(const void *buf, size_t len)
+{
+	uintptr_t start = (uintptr_t)buf, end = start + len;
+
+	if (__builtin_expect(!nhp_near(start, end) || end <= start, 1))
+		return 0;
+	return nhp_hold_slow(start, end);
+}
+
+static inline void nhp_release(uint32_t slot)
+{
+	if (__builtin_expect(slot, 0))
+		nhp_release_slow(slot);
+}
+
+/* The length of @s if it lies where something may be marked, else 0. */
+static inline size_t nhp_near_string(const char *s)
+{
+	return nhp_near((uintptr_t)s, (uintptr_t)s + 1) ? __builtin_strlen(s) + 1 : 0;
+}
+
+/* From here on there may be marks: (C) in hold.c. */
+static inline void nhp_marks_begin(void);
 
 /* -------------------------------------------------------------------------------------- the rest */
 

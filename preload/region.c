@@ -180,6 +180,11 @@ enum nhp_state nhp_mark_one(struct nhp_alloc *a, struct nhp_region *r)
 		nhi_count(&nhp.managed, end - start);
 		nhi_count(&nhp.ranges, 1);
 	}
+	/* A system call is at work on it; it stays for the next occasion. */
+	if (nhp_held(start, end)) {
+		a->region = r->id;
+		return NHP_FRESH;
+	}
 	nhp_strip_before(a);
 	inside = true;
 	n = nh_next_touch(mm, (void *)start, end - start);
@@ -208,8 +213,7 @@ static void mark_all(struct nhp_region *r)
 	do {
 		r->id = nhi_add_relaxed(&next_id, 1);
 	} while (!r->id);
-	/* Before the first mark, so that whoever may meet one knows that there are some. */
-	nhi_count(&nhp.marks, 1);
+	nhp_marks_begin();
 	while ((a = nhp_claim_next(&at, is_due, r)))
 		nhp_unclaim(a, nhp_mark_one(a, r));
 }

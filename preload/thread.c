@@ -31,6 +31,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 static void exiting(void *arg)
 {
 	(void)arg;
+	nhp_hold_thread_exit();
 	nhi_linux_thread_exit();
 }
 
