@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ static const char *const keys[] = { "trap",  "delivery", "copy",       "around",
 static const char *const traps[] = { "auto", "mprotect", "shadow", "minor", NULL };
 static const char *const deliveries[] = { "auto", "thread", "monitor", NULL };
 static const char *const copies[] = { "auto", "never", "always", NULL };
-static const char *const whens[] = { "parallel", "start", NULL };
+static const char *const whens[] = { "parallel", "start", "threads", "every", "signal", NULL };
 static const char *const switches[] = { "false", "true", NULL };
 
 void nhp_conf_default(struct nhp_conf *conf)
@@ -112,6 +113,83 @@ int nhp_parse_size(const char *text, size_t *bytes)
 	return 0;
 }
 
+/* "100ms", "2s", "1m" */
+static int parse_ms(const char *text, unsigned int *ms)
+{
+	unsigned long factor, value;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (!strcmp(end, "ms"))
+		factor = 1;
+	else if (!strcmp(end, "s"))
+		factor = 1000;
+	else if (!strcmp(end, "m"))
+		factor = 60000;
+	else
+		return -EINVAL;
+	if (errno || !value || value > 86400000 / factor)
+		return -EINVAL;
+	*ms = (unsigned int)(value * factor);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int number;
+} signals[] = { { "USR1", SIGUSR1 },   { "USR2", SIGUSR2 }, { "HUP", SIGHUP },
+		{ "WINCH", SIGWINCH }, { "URG", SIGURG },   { "CONT", SIGCONT } };
+#define NR_SIGNALS (sizeof(signals) / sizeof(signals[0]))
+
+/* With or without "SIG"; those that a program can do without. */
+static int parse_signal(const char *text, int *number)
+{
+	text += strncmp(text, "SIG", 3) ? 0 : 3;
+	for (size_t i = 0; i < NR_SIGNALS; i++) {
+		if (!strcmp(text, signals[i].name)) {
+			*number = signals[i].number;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+int nhp_parse_when(const char *text, struct nhp_conf *c)
+{
+	int err = 0;
+
+	if (!strcmp(text, "parallel"))
+		c->when = NHP_WHEN_PARALLEL;
+	else if (!strcmp(text, "start"))
+		c->when = NHP_WHEN_START;
+	else if (!strcmp(text, "threads"))
+		c->when = NHP_WHEN_THREADS;
+	else if (!strncmp(text, "every=", 6) && !(err = parse_ms(text + 6, &c->every_ms)))
+		c->when = NHP_WHEN_EVERY;
+	else if (!strncmp(text, "signal=", 7) && !(err = parse_signal(text + 7, &c->signal)))
+		c->when = NHP_WHEN_SIGNAL;
+	else
+		err = -EINVAL;
+	return err;
+}
+
+const char *nhp_when_name(const struct nhp_conf *c)
+{
+	static char text[32];
+
+	(void)snprintf(text, sizeof(text), "%s", whens[c->when]);
+	if (c->when == NHP_WHEN_EVERY)
+		(void)snprintf(text, sizeof(text), "every=%ums", c->every_ms);
+	for (size_t i = 0; c->when == NHP_WHEN_SIGNAL && i < NR_SIGNALS; i++) {
+		if (signals[i].number == c->signal)
+			(void)snprintf(text, sizeof(text), "signal=%s", signals[i].name);
+	}
+	return text;
+}
+
 static int choose(const char *const *names, const char *value)
 {
 	for (int i = 0; names[i]; i++) {
@@ -173,10 +251,8 @@ static int set_key(struct nhp_conf *c, const char *key, const char *value, const
 		err = set_number(value, 512, &number);
 		c->around = err ? c->around : (unsigned int)number;
 	} else if (!strcmp(key, "when")) {
-		*expected = "parallel or start";
-		err = choose(whens, value);
-		c->when = err < 0 ? c->when : (enum nhp_when)err;
-		err = err < 0 ? err : 0;
+		*expected = "parallel, start, threads, every=TIME or signal=NAME";
+		err = nhp_parse_when(value, c);
 	} else if (!strcmp(key, "min_size")) {
 		*expected = "bytes, or a number with K, M or G";
 		err = nhp_parse_size(value, &c->min_size);
@@ -283,7 +359,7 @@ int nhp_conf_print(const struct nhp_conf *c, char *buf, size_t len)
 	}
 	(void)snprintf(number, sizeof(number), "%zu", c->min_size);
 	add(&o, "min_size", number);
-	add(&o, "when", whens[c->when]);
+	add(&o, "when", nhp_when_name(c));
 	if (c->keep_marks)
 		add(&o, "keep_marks", "true");
 	if (c->dry_run)

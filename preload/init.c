@@ -20,6 +20,7 @@ static void fork_child(void)
 	nhp_table_fork_child();
 	nhp_report_fork_child();
 	nhp_hold_fork_child();
+	nhp_occasion_fork_child();
 	nhp.pid = nhp_getpid();
 	nhp.root = false;
 	/* Nothing is marked in a child, and it has done nothing yet. */
@@ -72,6 +73,7 @@ __attribute__((constructor)) static void begin(void)
 		return;
 	}
 	nhp_threads_init();
+	nhp_occasion_init();
 	(void)at_quick_exit(at_quick_end);
 	nhp.ready = true;
 	nhi_store_relaxed(&nhp_min_size, nhi_max(nhp.conf.min_size, nhp_page_size));

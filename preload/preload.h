@@ -89,7 +89,7 @@ static inline bool nhp_near(uintptr_t start, uintptr_t end)
 }
 
 int nhp_table_init(void);
-/* A new allocation; @len >= min_size. Marked at once with when:start. */
+/* A new allocation; @len >= min_size. */
 void nhp_note(const void *addr, size_t len, enum nhp_kind kind);
 /* Put back an allocation that nhp_forget() returned, perhaps elsewhere. */
 void nhp_note_again(const void *addr, size_t len, const struct nhp_alloc *old);
@@ -121,6 +121,7 @@ struct nhp_region {
 	uint32_t id;	  /* 0: nothing was marked or looked at */
 	uint32_t marked;  /* allocations that it marked */
 	uint32_t empties; /* allocations without any page when it began */
+	bool again;	  /* it marks again what was marked before */
 };
 
 /* What an OpenMP runtime can tell; NULL where it does not. */
@@ -139,8 +140,8 @@ static inline void nhp_region_end(struct nhp_region *r);
 
 /* Mark one allocation, which is BUSY. Return: the state it goes to. */
 enum nhp_state nhp_mark_one(struct nhp_alloc *a, struct nhp_region *r);
-/* Mark what is fresh, outside of any region. */
-void nhp_mark_now(void);
+/* The begin of a region without a team: mark what is fresh, and what had its occasion if @again. */
+void nhp_occasion(struct nhp_region *r, bool again);
 /* Before any other thread runs. */
 void nhp_engine_init(void);
 /* The engine's mm if there is one. */
@@ -246,6 +247,12 @@ unsigned int nhp_hidden_mask(void);
 void nhp_set_hidden_mask(unsigned int mask);
 /* thread.c */
 void nhp_threads_init(void);
+/* occasion.c: when to mark, if not at parallel regions */
+void nhp_occasion_init(void);
+void nhp_occasion_fork_child(void);
+/* A large allocation was noted; a thread of the program begins to run. */
+void nhp_allocated(void);
+void nhp_thread_starts(void);
 /* process.c */
 int nhp_getpid(void);
 /* strip.c: where pages sit */

@@ -20,9 +20,10 @@
 #include <sched.h>
 #include <string.h>
 
-#define SAMPLES	  8 /* pages that tell whether an allocation was filled */
-#define MAX_TRIES 8
-#define FEW	  64 /* touching less than one page in so many is not an occasion */
+#define SAMPLES	   8 /* pages that tell whether an allocation was filled */
+#define MAX_TRIES  8
+#define LONG_TRIES 250
+#define FEW	   64 /* touching less than one page in so many is not an occasion */
 
 static uint32_t next_id; /* of regions that mark; relaxed: only its being different matters */
 
@@ -112,11 +113,12 @@ void nhp_unmark_all(void)
 
 /* ----------------------------------------------------------------------------------- marking one */
 
-/* Does the allocation have a page, as far as a few of them tell? */
-static bool has_pages(const struct nhp_alloc *a)
+/* How many of a few pages of the allocation, the first and the last among them, are there? */
+static unsigned int sample_pages(const struct nhp_alloc *a)
 {
 	uintptr_t start = nhp_first(a);
 	size_t pages = (nhp_end(a) - start) / NHP_PAGE;
+	unsigned int found = 0;
 
 	for (size_t i = 0; i < SAMPLES; i++) {
 		uintptr_t at = start + (pages - 1) * i / (SAMPLES - 1) * NHP_PAGE;
@@ -124,9 +126,24 @@ static bool has_pages(const struct nhp_alloc *a)
 
 		/* For anonymous memory: is there a page. Costs 0.2 us and disturbs nothing. */
 		if (!nhi_sys3(SYS_mincore, at, NHP_PAGE, &resident) && resident & 1)
-			return true;
+			found++;
 	}
-	return false;
+	return found;
+}
+
+static bool has_pages(const struct nhp_alloc *a)
+{
+	return sample_pages(a) > 0;
+}
+
+/*
+ * With --when start nothing tells that the program has finished filling: the last page does, or
+ * that it takes long.
+ */
+static bool is_unfinished(const struct nhp_alloc *a)
+{
+	return nhp.conf.when == NHP_WHEN_START && a->tries < LONG_TRIES &&
+	       sample_pages(a) < SAMPLES;
 }
 
 static enum nhp_state refuse(struct nhp_alloc *a, int err)
@@ -140,9 +157,9 @@ static enum nhp_state refuse(struct nhp_alloc *a, int err)
 /* The empty one is looked at less and less often, for programs with thousands of regions. */
 static enum nhp_state wait_for_pages(struct nhp_alloc *a, struct nhp_region *r)
 {
-	a->empty = true;
+	a->empty = nhp.conf.when == NHP_WHEN_PARALLEL;
 	a->region = r->id;
-	if (++a->tries > 16)
+	if (++a->tries > 16 && a->empty)
 		a->look_at = nhi_count_read(&nhp.regions) + nhi_min(a->tries, 1024u);
 	r->empties++;
 	return NHP_FRESH;
@@ -159,7 +176,7 @@ enum nhp_state nhp_mark_one(struct nhp_alloc *a, struct nhp_region *r)
 	a->marked = 0;
 	if (start >= end)
 		return NHP_DONE;
-	if (!has_pages(a))
+	if (!has_pages(a) || is_unfinished(a))
 		return wait_for_pages(a, r);
 	if (nhp.conf.dry_run) {
 		nhi_count(&nhp.dry_bytes, end - start);
@@ -201,8 +218,11 @@ static bool is_due(const struct nhp_alloc *a, void *arg)
 {
 	const struct nhp_region *r = arg;
 
-	return a->state == NHP_FRESH && a->region != r->id &&
-	       a->look_at <= nhi_count_read(&nhp.regions);
+	if (a->region == r->id)
+		return false;
+	if (r->again && !nhp.conf.dry_run)
+		return true;
+	return a->state == NHP_FRESH && a->look_at <= nhi_count_read(&nhp.regions);
 }
 
 static void mark_all(struct nhp_region *r)
@@ -218,30 +238,35 @@ static void mark_all(struct nhp_region *r)
 		nhp_unclaim(a, nhp_mark_one(a, r));
 }
 
-void nhp_mark_now(void)
-{
-	struct nhp_region r = { 0 };
-
-	mark_all(&r);
-	/* These marks stay, so nhp.marks does. */
-}
-
 /* -------------------------------------------------------------------------------- begin and end */
 
-void nhp_region_begin_slow(struct nhp_region *r, unsigned int threads, const struct nhp_omp *omp)
+static void begin(struct nhp_region *r)
 {
-	*r = (struct nhp_region){ 0 };
-	if (!nhp.ready || nhi_load_relaxed(&nhp.off) || nhp_getpid() != nhp.pid)
-		return;
-	/* A team of one moves nothing; a nested team is mostly one, and works for an outer one. */
-	if (threads == 1 || (!threads && omp->max_threads && omp->max_threads() == 1) ||
-	    (omp->in_parallel && omp->in_parallel()))
-		return;
 	mark_all(r);
 	if (!r->marked)
 		nhi_count(&nhp.marks, -1u);
 	if (!r->marked && !r->empties)
 		r->id = 0;
+}
+
+void nhp_occasion(struct nhp_region *r, bool again)
+{
+	*r = (struct nhp_region){ .again = again };
+	if (nhp.ready && nhp_getpid() == nhp.pid)
+		begin(r);
+}
+
+void nhp_region_begin_slow(struct nhp_region *r, unsigned int threads, const struct nhp_omp *omp)
+{
+	*r = (struct nhp_region){ 0 };
+	if (!nhp.ready || nhp.conf.when != NHP_WHEN_PARALLEL || nhi_load_relaxed(&nhp.off) ||
+	    nhp_getpid() != nhp.pid)
+		return;
+	/* A team of one moves nothing; a nested team is mostly one, and works for an outer one. */
+	if (threads == 1 || (!threads && omp->max_threads && omp->max_threads() == 1) ||
+	    (omp->in_parallel && omp->in_parallel()))
+		return;
+	begin(r);
 }
 
 static bool is_of_region(const struct nhp_alloc *a, void *arg)

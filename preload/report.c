@@ -321,7 +321,7 @@ static void put_json(struct out *o, const struct facts *f, const char *comm)
 	put_bool(o, "emulated", f->emulated[0] == '1');
 	put_string(o, "trap", f->trap);
 	put_string(o, "delivery", f->delivery);
-	put_string(o, "when", nhp.conf.when == NHP_WHEN_START ? "start" : "parallel");
+	put_string(o, "when", nhp_when_name(&nhp.conf));
 	put_number(o, "min_size", nhp.conf.min_size);
 	put_bool(o, "dry_run", nhp.conf.dry_run);
 	put_number(o, "parallel_regions", nhp.regions);

@@ -211,7 +211,6 @@ static uint32_t insert(uintptr_t addr, size_t len, enum nhp_kind kind, enum nhp_
 
 void nhp_note(const void *addr, size_t len, enum nhp_kind kind)
 {
-	bool at_once = nhp.conf.when == NHP_WHEN_START;
 	uint64_t token;
 	uint32_t at;
 
@@ -221,8 +220,8 @@ void nhp_note(const void *addr, size_t len, enum nhp_kind kind)
 	at = insert((uintptr_t)addr, len, kind, NHP_FRESH);
 	unlock(&token);
 	nhi_count(at ? &nhp.allocs : &nhp.full, 1);
-	if (at && at_once)
-		nhp_mark_now();
+	if (at)
+		nhp_allocated();
 }
 
 void nhp_note_again(const void *addr, size_t len, const struct nhp_alloc *old)

@@ -45,6 +45,7 @@ static void *run(void *arg)
 	/* A destructor also runs after pthread_exit() and cancellation. */
 	if (have_key)
 		(void)pthread_setspecific(at_exit, &at_exit);
+	nhp_thread_starts();
 	return s.fn(s.arg);
 }
 

@@ -69,7 +69,9 @@ static void usage(void)
 	       "  --trap TRAP           how pages are marked: auto, mprotect, shadow, minor\n"
 	       "  --delivery WHO        who handles a fault: auto, monitor, thread\n"
 	       "  --copy COPY           may pages move by copying: auto, never, always\n"
-	       "  --when WHEN           mark at parallel regions (parallel) or at once (start)\n"
+	       "  --when WHEN           when to mark: parallel (OpenMP regions), start (as soon as\n"
+	       "                        there are pages), threads (when one starts), every=TIME,\n"
+	       "                        signal=NAME (parallel)\n"
 	       "  --min-size SIZE       allocations of at least SIZE, with K, M or G (1M)\n"
 	       "  --keep-marks          what a region did not touch stays marked behind its end\n"
 	       "  --dry-run             mark nothing, report what would be marked\n"
@@ -118,13 +120,28 @@ static int set_min_size(struct run *r, const char *text)
 	return NHT_USAGE;
 }
 
+static int set_when(struct nhp_conf *c, const char *text)
+{
+	static const char *const whens[] = { "parallel",   "start",	  "threads",
+					     "every=TIME", "signal=NAME", NULL };
+
+	if (!nhp_parse_when(text, c))
+		return 0;
+	if (!strncmp(text, "every", 5))
+		nht_error("--when %s: a time is a number with ms, s or m, as in every=500ms", text);
+	else if (!strncmp(text, "signal", 6))
+		nht_error("--when %s: a signal is one of USR1, USR2, HUP, WINCH, URG, CONT", text);
+	else
+		return nht_bad_value("--when", text, whens);
+	return NHT_USAGE;
+}
+
 /* Return: 0, or an exit code. */
 static int set_option(struct run *r, int opt)
 {
 	static const char *const traps[] = { "auto", "mprotect", "shadow", "minor", NULL };
 	static const char *const deliveries[] = { "auto", "monitor", "thread", NULL };
 	static const char *const copies[] = { "auto", "never", "always", NULL };
-	static const char *const whens[] = { "parallel", "start", NULL };
 	struct nhp_conf *c = &r->conf;
 
 	switch (opt) {
@@ -138,10 +155,7 @@ static int set_option(struct run *r, int opt)
 	case OPT_COPY:
 		return set_choice(c->copy, sizeof(c->copy), "--copy", optarg, copies);
 	case OPT_WHEN:
-		if (nht_choose(whens, optarg) < 0)
-			return nht_bad_value("--when", optarg, whens);
-		c->when = (enum nhp_when)nht_choose(whens, optarg);
-		return 0;
+		return set_when(c, optarg);
 	case OPT_MIN_SIZE:
 		return set_min_size(r, optarg);
 	case OPT_KEEP:
@@ -264,7 +278,7 @@ static int set_env(struct run *r, bool print, char **argv)
 			printf("%s%s", *argv, argv[1] ? " " : "");
 		putchar('\n');
 	} else if (setenv("LD_PRELOAD", preload, 1) || setenv("NUMAHINT_CONF", conf, 1) ||
-		   (r->json ? setenv("NUMAHINT_OUT", r->json_path, 1) : unsetenv("NUMAHINT_OUT"))) {
+		   (r->json && setenv("NUMAHINT_OUT", r->json_path, 1))) {
 		nht_error("out of memory");
 		return NHT_FAILED;
 	}
@@ -447,13 +461,36 @@ static int print_env(struct run *r, char **argv)
 	return set_env(r, true, argv);
 }
 
+/* What an outer numahint run or the user says by the environment; options override it. */
+static int environment(struct run *r)
+{
+	const char *nodes = getenv("NUMAHINT_NODES"), *why = "";
+	int n;
+
+	nhp_conf_default(&r->conf);
+	(void)nhp_conf_parse(&r->conf, getenv("NUMAHINT_CONF"), complain, NULL);
+	if (*r->conf.nodes)
+		nodes = r->conf.nodes;
+	if (!nodes || !*nodes)
+		return 0;
+	n = nht_parse_nodes(nodes, &why);
+	if (n < 0) {
+		nht_error("%s=%s: %s", *r->conf.nodes ? "NUMAHINT_CONF: nodes" : "NUMAHINT_NODES",
+			  nodes, why);
+		return NHT_USAGE;
+	}
+	(void)snprintf(r->conf.nodes, sizeof(r->conf.nodes), "%d", n);
+	return 0;
+}
+
 int nht_run(int argc, char **argv)
 {
 	struct run r = { .json = NULL };
 	int opt, code;
 
-	nhp_conf_default(&r.conf);
-	(void)nhp_conf_parse(&r.conf, getenv("NUMAHINT_CONF"), complain, NULL);
+	code = environment(&r);
+	if (code)
+		return code;
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "+:hvq", options, NULL)) != -1) {
 		if (opt == 'h') {
