@@ -179,7 +179,9 @@ struct nhi_lx {
 	struct nhi_helper helper;
 	struct nhi_pool pool;
 	bool pagemap_scan; /* probed once */
-	int pagemap_fd; /* open from mark_begin to mark_end; guarded by the engine's mark mutex */
+	/* A marker's, from mark_begin to mark_end; others open their own. See pagemap.c. */
+	int pagemap_tid;
+	int pagemap_fd;
 
 	uintptr_t scratch;   /* where emulated migrations copy to when the page stays in place */
 	uint64_t splits;     /* mprotect: all maps together */
@@ -323,7 +325,10 @@ void nhi_place_pretend(struct nhi_lx *lx, uintptr_t addr, size_t bytes);
 /* pagemap.c */
 int nhi_pagemap_open(void);
 bool nhi_pagemap_can_scan(int fd);
-/* Entries of /proc/self/pagemap into info[], merged by OR. */
+/* A marker, which the engine's mark mutex makes the only one, keeps a descriptor for its queries. */
+void nhi_pagemap_begin(struct nhi_lx *lx);
+void nhi_pagemap_end(struct nhi_lx *lx);
+/* Entries of /proc/self/pagemap into info[], merged by OR. At any time, from any thread. */
 int nhi_pagemap_query(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *info);
 /* Which pages are present, at any time, slowly; by mincore(2) where there is no pagemap. */
 void nhi_pagemap_probe(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *info);

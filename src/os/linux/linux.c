@@ -153,6 +153,7 @@ static int peek(struct nhi_os *os, struct nhi_map *pub, uintptr_t addr, void *bu
 static int query(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, uint32_t nr, uint8_t *info)
 {
 	(void)os;
+	memset(info, 0, nr); /* the traps merge what they learn */
 	return nhi_lx_map(map)->trap->query(nhi_lx_map(map), addr, nr, info);
 }
 
@@ -169,14 +170,14 @@ static int mark_begin(struct nhi_os *os, struct nhi_map *pub)
 		if (!err)
 			err = nhi_store_ready(map);
 	}
-	lx->pagemap_fd = nhi_pagemap_open();
-	if (!err)
+	if (!err) {
+		nhi_pagemap_begin(lx);
 		err = map->trap->mark_begin(map);
-	if (err) {
-		nhi_close(lx->pagemap_fd);
-		lx->pagemap_fd = -1;
-		nhi_futex_unlock(&map->lock);
+		if (err)
+			nhi_pagemap_end(lx);
 	}
+	if (err)
+		nhi_futex_unlock(&map->lock);
 	return err;
 }
 
@@ -186,8 +187,7 @@ static void mark_end(struct nhi_os *os, struct nhi_map *pub)
 	struct nhi_lx_map *map = nhi_lx_map(pub);
 
 	map->trap->mark_end(map);
-	nhi_close(lx->pagemap_fd);
-	lx->pagemap_fd = -1;
+	nhi_pagemap_end(lx);
 	nhi_futex_unlock(&map->lock);
 }
 
@@ -440,7 +440,7 @@ int nhi_linux_create(const struct nhi_linux_options *options, struct nhi_os **re
 	lx->os.ops = &linux_ops;
 	lx->options = *options;
 	lx->pid = (int)nhi_sys0(SYS_getpid);
-	lx->events.fd = lx->plain.fd = lx->pagemap_fd = -1;
+	lx->events.fd = lx->plain.fd = -1;
 	find_sizes(lx);
 	err = check(lx);
 	if (!err)

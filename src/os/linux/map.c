@@ -287,7 +287,7 @@ void nhi_linux_fork_child(struct nhi_os *os)
 	memset(m, 0, sizeof(*m));
 	memset(&lx->helper, 0, sizeof(lx->helper));
 	memset(&lx->pool, 0, sizeof(lx->pool));
-	lx->pagemap_fd = -1;
+	lx->pagemap_tid = 0;
 	if (lx->os.emulated)
 		(void)nhi_linux_set_node(os, me.node);
 	nhi_store_relaxed(&lx->maps_lock, 0);

@@ -347,6 +347,8 @@ void nhi_monitor_stop(struct nhi_lx *lx)
 	(void)nhi_sys3(SYS_madvise, m->bell, lx->os.page_size, MADV_DONTNEED);
 	pthread_join(m->thread, NULL);
 	nhi_store_relaxed(&m->state, NHI_THREAD_NONE);
+	/* Nobody reads any more: to unmap a page that is still registered would wait for ever. */
+	(void)nhi_uffd_unregister(lx, &lx->events, m->bell, lx->os.page_size);
 	nhi_pages_free((void *)m->bell, lx->os.page_size);
 	nhi_pages_free(m->events.msg, QUEUE_BYTES);
 	nhi_pages_free(m->faults.msg, QUEUE_BYTES);

@@ -6,6 +6,10 @@
 
 #define CHUNK 256 /* entries read at once: 2 KiB of stack */
 
+/*
+ * A descriptor that is open for good would be closed by programs that close all, and its number
+ * reused; so it is open for as long as a marker works, or one query.
+ */
 int nhi_pagemap_open(void)
 {
 	return nhi_open("/proc/self/pagemap", O_RDONLY);
@@ -19,7 +23,7 @@ bool nhi_pagemap_can_scan(int fd)
 }
 
 /* PAGEMAP_SCAN (6.7): which of the pages are mapped as one huge page. */
-static void scan_huge(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *info)
+static void scan_huge(struct nhi_lx *lx, int fd, uintptr_t addr, uint32_t nr, uint8_t *info)
 {
 	struct nhi_page_region found[8];
 	struct nhi_pm_scan_arg arg = {
@@ -33,7 +37,7 @@ static void scan_huge(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *i
 	};
 
 	while (arg.start < arg.end) {
-		long n = nhi_sys3(SYS_ioctl, lx->pagemap_fd, NHI_PAGEMAP_SCAN, &arg);
+		long n = nhi_sys3(SYS_ioctl, fd, NHI_PAGEMAP_SCAN, &arg);
 
 		if (n < 0)
 			return;
@@ -50,17 +54,15 @@ static void scan_huge(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *i
 	}
 }
 
-int nhi_pagemap_query(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *info)
+static int read_entries(struct nhi_lx *lx, int fd, uintptr_t addr, uint32_t nr, uint8_t *info)
 {
 	uint64_t entry[CHUNK];
 	bool present = false;
 
-	if (lx->pagemap_fd < 0)
-		return -ENOENT;
 	for (uint32_t i = 0; i < nr;) {
 		uint32_t want = nhi_min(nr - i, (uint32_t)CHUNK);
 		uint64_t at = ((addr >> lx->page_shift) + i) * sizeof(entry[0]);
-		long n = nhi_sys4(SYS_pread64, lx->pagemap_fd, entry, want * sizeof(entry[0]), at);
+		long n = nhi_sys4(SYS_pread64, fd, entry, want * sizeof(entry[0]), at);
 
 		if (n < (long)sizeof(entry[0]))
 			return n < 0 ? (int)n : -EIO;
@@ -78,8 +80,33 @@ int nhi_pagemap_query(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *i
 		}
 	}
 	if (present && lx->pagemap_scan && nhi_bytes(lx, nr) >= lx->os.huge_size)
-		scan_huge(lx, addr, nr, info);
+		scan_huge(lx, fd, addr, nr, info);
 	return 0;
+}
+
+void nhi_pagemap_begin(struct nhi_lx *lx)
+{
+	lx->pagemap_fd = nhi_pagemap_open();
+	nhi_store_relaxed(&lx->pagemap_tid, nhi_self_tid());
+}
+
+void nhi_pagemap_end(struct nhi_lx *lx)
+{
+	nhi_store_relaxed(&lx->pagemap_tid, 0);
+	nhi_close(lx->pagemap_fd);
+	lx->pagemap_fd = -1;
+}
+
+int nhi_pagemap_query(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *info)
+{
+	/* Relaxed: only the marker itself reads its own id there, and it wrote the descriptor. */
+	bool marker = nhi_load_relaxed(&lx->pagemap_tid) == nhi_self_tid();
+	int fd = marker ? lx->pagemap_fd : nhi_pagemap_open();
+	int err = fd < 0 ? fd : read_entries(lx, fd, addr, nr, info);
+
+	if (!marker)
+		nhi_close(fd);
+	return err;
 }
 
 void nhi_pagemap_probe(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *info)
