@@ -26,7 +26,7 @@ struct hold {
 } __attribute__((aligned(NHI_CACHE_LINE)));
 
 static struct hold holds[SLOTS];
-static uint32_t overflow; /* calls that found no slot: nothing is marked meanwhile */
+static uint32_t overflow; /* calls that found no slot, or want none: nothing is marked meanwhile */
 static __thread uint32_t my_tid NHP_STATIC_TLS;
 
 static uint32_t self(void)
@@ -72,6 +72,16 @@ void nhp_release_slow(uint32_t slot)
 		(void)nhi_add_seq_cst(&overflow, -1u);
 	else
 		nhi_store_release(&holds[slot - 1].owner, FREE);
+}
+
+void nhp_hold_all(void)
+{
+	(void)nhi_add_seq_cst(&overflow, 1); /* (A); the caller restores everything */
+}
+
+void nhp_release_all(void)
+{
+	(void)nhi_add_seq_cst(&overflow, -1u);
 }
 
 bool nhp_held(uintptr_t start, uintptr_t end)

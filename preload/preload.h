@@ -93,6 +93,8 @@ int nhp_table_init(void);
 void nhp_note(const void *addr, size_t len, enum nhp_kind kind);
 /* Put back an allocation that nhp_forget() returned, perhaps elsewhere. */
 void nhp_note_again(const void *addr, size_t len, const struct nhp_alloc *old);
+/* [start, start + len) was given to the engine by the program: an allocation that had its occasion. */
+void nhp_note_managed(uintptr_t start, size_t len);
 /*
  * The block at @addr goes: the engine lets go of it. To be called before it is freed, for another
  * thread may get the same address at once. Return: whether it was noted; then *old is a copy.
@@ -212,6 +214,9 @@ uint32_t nhp_hold_slow(uintptr_t start, uintptr_t end);
 void nhp_release_slow(uint32_t slot);
 /* Is a part of [start, end) held? Asked behind nhp_marks_begin(), by whoever has it BUSY. */
 bool nhp_held(uintptr_t start, uintptr_t end);
+/* Nothing at all is marked until nhp_release_all(). */
+void nhp_hold_all(void);
+void nhp_release_all(void);
 void nhp_hold_thread_exit(void);
 void nhp_hold_fork_child(void);
 

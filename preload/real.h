@@ -4,6 +4,7 @@
 #define NHP_REAL_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -53,6 +54,8 @@ extern size_t nhp_page_size;
 	X(int, execvpe, (const char *, char *const[], char *const[]))                            \
 	X(int, fexecve, (int, char *const[], char *const[]))                                     \
 	X(int, execveat, (int, const char *, char *const[], char *const[], int))                 \
+	X(long, syscall, (long, ...))                                                            \
+	X(int, clone, (int (*)(void *), void *, int, void *, ...))                               \
 	X(pid_t, vfork, (void))                                                                  \
 	X(void, _exit, (int))                                                                    \
 	X(void, _Exit, (int))                                                                    \

@@ -337,7 +337,7 @@ static void put_json(struct out *o, const struct facts *f, const char *comm)
 
 /*
  * The first process that has something to say takes the name that was asked for, the others put
- * theirs beside it. A device or a pipe is shared.
+ * theirs beside it. A device, a pipe or what a symbolic link leads to is shared.
  */
 static int open_json(const struct facts *f, const char *comm, char *path, size_t len)
 {
@@ -347,7 +347,9 @@ static int open_json(const struct facts *f, const char *comm, char *path, size_t
 	int fd;
 
 	(void)snprintf(path, len, "%s", out_path);
-	if (!stat(path, &st) && !S_ISREG(st.st_mode))
+	if (!strcmp(path, "-"))
+		return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (!lstat(path, &st) && !S_ISREG(st.st_mode))
 		return open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (fd >= 0 || errno != EEXIST || !f->active)

@@ -238,6 +238,20 @@ void nhp_note_again(const void *addr, size_t len, const struct nhp_alloc *old)
 		nhi_count(&nhp.full, 1);
 }
 
+void nhp_note_managed(uintptr_t start, size_t len)
+{
+	uint64_t token;
+	uint32_t at;
+
+	if (!slots)
+		return;
+	lock(&token);
+	at = insert(start, nhi_round_up(len, NHP_PAGE), NHP_MAP, NHP_DONE);
+	if (at)
+		slots[at].managed = true;
+	unlock(&token);
+}
+
 /* --------------------------------------------------------------------------------------- owning */
 
 void nhp_unclaim(struct nhp_alloc *a, enum nhp_state state)

@@ -295,12 +295,16 @@ static int set_env(struct run *r, bool print, char **argv)
 static int prepare_json(struct run *r)
 {
 	struct stat st;
+	bool there;
 	int fd;
 
 	if (!r->json)
 		return 0;
-	if (!strcmp(r->json, "-"))
-		r->json = "/dev/stdout";
+	/* Where the program writes; an existing device or pipe is not ours to replace either. */
+	if (!strcmp(r->json, "-")) {
+		(void)snprintf(r->json_path, sizeof(r->json_path), "-");
+		return 0;
+	}
 	if (*r->json == '/') {
 		(void)snprintf(r->json_path, sizeof(r->json_path), "%s", r->json);
 	} else {
@@ -313,10 +317,10 @@ static int prepare_json(struct run *r)
 			return NHT_FAILED;
 		}
 	}
-	if (r->print_env ||
-	    (!stat(r->json_path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+	there = !lstat(r->json_path, &st);
+	if (r->print_env || (there && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
 		return 0;
-	fd = open(r->json_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	fd = open(r->json_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
 	if (fd < 0) {
 		nht_error("--json %s: %s", r->json, strerror(errno));
 		return NHT_FAILED;
@@ -339,7 +343,7 @@ static void print_escaped(FILE *f, const char *s)
 /* The program runs without us, so nobody else will write one. */
 static void write_unmanaged(const struct run *r, const char *program, const char *why)
 {
-	FILE *f = r->json ? fopen(r->json_path, "we") : NULL;
+	FILE *f = !r->json ? NULL : strcmp(r->json, "-") ? fopen(r->json_path, "we") : stdout;
 
 	if (!f)
 		return;
@@ -358,7 +362,7 @@ static void write_unmanaged(const struct run *r, const char *program, const char
 		   "  \"migrated_pages\": 0,\n  \"restored_pages\": 0,\n  \"skipped\": {},\n"
 		   "  \"failed\": {},\n  \"local_before\": null,\n  \"local_after\": null,\n"
 		   "  \"ranges\": []\n}\n");
-	if (fclose(f))
+	if (f == stdout ? fflush(f) : fclose(f))
 		nht_error("--json %s: %s", r->json, strerror(errno));
 }
 
