@@ -122,8 +122,12 @@ static void decide(struct nhi_batch *b, const struct nhi_toucher *who)
 	}
 }
 
+/*
+ * Before it is resolved: with delivery by the monitor the toucher goes on as soon as the page is
+ * there. @by_how_many: 1; -1 takes it back, for it will be tried again.
+ */
 static void account(struct nhi_batch *b, uintptr_t addr, const struct nhi_toucher *who,
-		    enum nhi_delivery by)
+		    enum nhi_delivery by, uint64_t by_how_many)
 {
 	struct nhi_mm *mm = b->mm;
 	uint32_t at = b->huge ? 0 : nhi_nr_pages(mm, b->addr, addr);
@@ -132,15 +136,17 @@ static void account(struct nhi_batch *b, uintptr_t addr, const struct nhi_touche
 
 	for (uint32_t i = 0; i < words; i++)
 		local += b->node[i] == who->node ? scale : 0;
-	nhi_mm_count(mm, b->slot, NHI_C_HINTING_FAULTS, 1);
-	nhi_mm_count(mm, b->slot, NHI_C_HINTING_LOCAL, b->node[at] == who->node);
-	nhi_mm_count(mm, b->slot, NHI_C_AROUND, b->huge ? 0 : b->nr - 1);
-	nhi_mm_count(mm, b->slot, NHI_C_UNKNOWN_TOUCHERS, who->node < 0);
+	nhi_mm_count(mm, b->slot, NHI_C_HINTING_FAULTS, by_how_many);
+	if (b->node[at] == who->node)
+		nhi_mm_count(mm, b->slot, NHI_C_HINTING_LOCAL, by_how_many);
+	nhi_mm_count(mm, b->slot, NHI_C_AROUND, b->huge ? 0 : by_how_many * (b->nr - 1));
+	if (who->node < 0)
+		nhi_mm_count(mm, b->slot, NHI_C_UNKNOWN_TOUCHERS, by_how_many);
 	nhi_mm_count(mm, b->slot, by == NHI_DELIVERY_MONITOR ? NHI_C_BY_MONITOR : NHI_C_BY_THREAD,
-		     1);
+		     by_how_many);
 	if (who->node >= 0) {
-		nhi_mm_count(mm, b->slot, NHI_C_TOUCHED_LOCAL, local);
-		nhi_mm_count(mm, b->slot, NHI_C_TOUCHED_REMOTE, b->nr - local);
+		nhi_mm_count(mm, b->slot, NHI_C_TOUCHED_LOCAL, by_how_many * local);
+		nhi_mm_count(mm, b->slot, NHI_C_TOUCHED_REMOTE, by_how_many * (b->nr - local));
 	}
 }
 
@@ -158,7 +164,7 @@ static int fault_once(struct nhi_mm *mm, struct nhi_batch *b, uintptr_t addr, bo
 {
 	struct nhi_around *a = around_of(mm, who);
 	struct nhi_vma *vma = nhi_vma_find(mm, addr);
-	uint32_t window, stream;
+	uint32_t window, stream, pages;
 	int err;
 
 	if (!vma)
@@ -175,10 +181,14 @@ static int fault_once(struct nhi_mm *mm, struct nhi_batch *b, uintptr_t addr, bo
 		return not_marked(mm, vma, addr, a, b->slot);
 	nhi_batch_locate(b);
 	decide(b, who);
+	pages = b->nr; /* fewer afterwards, if an event came in between */
+	account(b, addr, who, by, 1);
 	err = nhi_batch_resolve(b, who);
-	if (err == -EAGAIN && !resolved(b, addr))
+	if (err == -EAGAIN && !resolved(b, addr)) {
+		b->nr = pages;
+		account(b, addr, who, by, (uint64_t)-1);
 		return err;
-	account(b, addr, who, by);
+	}
 	around_done(a, stream, b->addr + ((uintptr_t)b->nr << mm->page_shift), window);
 	if (err == -EBUSY)
 		nhi_map_get(vma->map); /* for nhi_batch_hard(), without mmap_lock */

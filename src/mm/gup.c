@@ -6,8 +6,6 @@
  */
 #include "gup.h"
 
-#define PRESENT_OR_NONE (NHI_WANT(NHI_NONE) | NHI_WANT(NHI_PRESENT))
-
 /* One call, and the mapping that its current page lies in. */
 struct gup {
 	struct nhi_mm *mm;
@@ -15,6 +13,7 @@ struct gup {
 	struct nhi_toucher me;
 	struct nhi_mapping in; /* .start == .end: not known yet */
 	struct nhi_map *map;   /* referenced; NULL: not managed */
+	bool was_none;	       /* the current page: nobody knew it before */
 };
 
 int nhi_mapping_at(struct nhi_mm *mm, uintptr_t addr, struct nhi_mapping *in, struct nhi_map **map)
@@ -98,49 +97,62 @@ static bool must_fault(const struct gup *g)
 	return !(g->flags & NHI_FOLL_FORCE) || g->in.prot & NHI_PROT_WRITE;
 }
 
+static bool is_there(struct gup *g, uintptr_t addr)
+{
+	uint8_t info = 0;
+
+	return !g->mm->os->ops->query(g->mm->os, g->map, addr, 1, &info) && info & NHI_INFO_PRESENT;
+}
+
 /* Make the page present as an access of the caller would. */
 static int bring_in(struct gup *g, uintptr_t addr)
 {
-	const struct nhi_os_ops *ops = g->mm->os->ops;
 	const bool write = g->flags & NHI_FOLL_WRITE;
-	uint8_t info = 0;
-	int err = ops->query(g->mm->os, g->map, addr, 1, &info);
+	int err;
 
-	if (!err && !(info & NHI_INFO_PRESENT) && g->flags & NHI_FOLL_DUMP)
-		return -EFAULT; /* case 33: nothing is allocated for a dump */
-	if (!err && info & NHI_INFO_PRESENT && !write)
+	if (!write && is_there(g, addr))
 		return 0;
 	if (g->flags & NHI_FOLL_NOFAULT)
-		return !err && info & NHI_INFO_PRESENT ? 0 : -EFAULT;
-	err = ops->populate(g->mm->os, g->map, addr, write, g->flags & NHI_FOLL_FORCE);
+		return is_there(g, addr) ? 0 : -EFAULT;
+	err = g->mm->os->ops->populate(g->mm->os, g->map, addr, write, g->flags & NHI_FOLL_FORCE);
 	return err == -EHWPOISON && !(g->flags & NHI_FOLL_HWPOISON) ? -EFAULT : err;
 }
 
-/* NONE -> PRESENT, what it may be used for noted; or PRESENT with that noted. */
-static int note_present(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi_pmd *pmd)
+/* NONE -> PRESENT, so that it can be referenced, or back. */
+static int note(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi_pmd *pmd,
+		enum nhi_state from, enum nhi_state to)
 {
 	const struct nhi_os_ops *ops = g->mm->os->ops;
-	nhi_word old, word;
+	nhi_word old;
 	uint64_t token;
 	int err;
 
 	ops->enter(g->mm->os, &token);
-	err = nhi_entry_trylock(g->mm, addr, entry, pmd, PRESENT_OR_NONE, &old);
-	if (!err) {
-		word = nhi_word_with_state(old, NHI_PRESENT);
-		nhi_entry_unlock(g->mm, addr, entry,
-				 g->in.prot & NHI_PROT_WRITE ? word | NHI_W_WRITE : word);
-	}
+	err = nhi_entry_trylock(g->mm, addr, entry, pmd, NHI_WANT(from), &old);
+	if (!err)
+		nhi_entry_unlock(
+			g->mm, addr, entry,
+			to == NHI_NONE && nhi_word_gets(old) ? old : nhi_word_with_state(old, to));
 	ops->leave(g->mm->os, &token);
-	if (err == -EBUSY) {
-		/* Pinned, so PRESENT: it cannot be locked, and need not be. */
-		word = nhi_load_relaxed(entry);
-		while (g->in.prot & NHI_PROT_WRITE && nhi_word_state(word) == NHI_PRESENT &&
-		       !nhi_cas_relaxed(entry, &word, word | NHI_W_WRITE))
-			;
-		return 0;
-	}
-	return err == -ENOENT || err == -ESTALE ? -EAGAIN : err;
+	return err == -EBUSY ? err : -EAGAIN; /* look again, at what it is now */
+}
+
+/*
+ * The page is referenced, so it is not marked under our hands: now it can be brought in, if it is not
+ * known to be there for what it is wanted for.
+ */
+static int use_present(struct gup *g, uintptr_t addr, nhi_word *entry, bool was_none)
+{
+	nhi_word word = nhi_load_relaxed(entry);
+	int err = 0;
+
+	if (was_none || (g->flags & NHI_FOLL_WRITE && !(word & NHI_W_WRITE)))
+		err = bring_in(g, addr);
+	if (err || !(g->in.prot & NHI_PROT_WRITE) || !(g->flags & NHI_FOLL_WRITE))
+		return err;
+	while (!(word & NHI_W_WRITE) && !nhi_cas_relaxed(entry, &word, word | NHI_W_WRITE))
+		;
+	return 0;
 }
 
 /*
@@ -218,6 +230,29 @@ static int on_marked(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi_
 	return get_marked(g, addr, entry, pmd, page);
 }
 
+/* Return: 0 done; -EAGAIN look again. @pmd: NULL if @entry is the PMD's. */
+static int on_present(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi_pmd *pmd,
+		      struct nhi_page *page)
+{
+	const bool keep = g->flags & (NHI_FOLL_GET | NHI_FOLL_PIN);
+	/* What it may be used for is seen to under the reference, not by it. */
+	const unsigned int kind = g->flags & NHI_FOLL_PIN ? NHI_FOLL_PIN : NHI_FOLL_GET;
+	struct nhi_page held;
+	int err = nhi_entry_ref(entry, pmd, 1, kind);
+
+	if (err)
+		return err == -ENOMEM ? err : -EAGAIN;
+	nhi_page_set(&held, addr, kind, !pmd);
+	err = use_present(g, addr, entry, g->was_none);
+	if (!err && keep)
+		*page = held;
+	else
+		nhi_pages_put(g->mm, &held, 1, kind == NHI_FOLL_PIN);
+	if (err && g->was_none)
+		(void)note(g, addr, entry, pmd, NHI_PRESENT, NHI_NONE);
+	return err;
+}
+
 /* One look at @addr. Return: 0 done; -EAGAIN look again; -EDEADLK wait for the entry first. */
 static int look(struct gup *g, uintptr_t addr, struct nhi_page *page, nhi_word **ret_entry)
 {
@@ -225,7 +260,6 @@ static int look(struct gup *g, uintptr_t addr, struct nhi_page *page, nhi_word *
 	struct nhi_pmd *pmd = nhi_pmd_alloc(mm, addr);
 	bool huge;
 	nhi_word *entry, word;
-	int err;
 
 	if (!pmd || nhi_pte_alloc(mm, pmd))
 		return -ENOMEM;
@@ -236,25 +270,14 @@ static int look(struct gup *g, uintptr_t addr, struct nhi_page *page, nhi_word *
 	/* A mark on a mapping that lost all access means nothing (case 2). */
 	if (nhi_word_state(word) == NHI_MARKED && g->in.prot)
 		return on_marked(g, addr, entry, pmd, page);
-	if (nhi_word_state(word) != NHI_PRESENT ||
-	    (g->flags & NHI_FOLL_WRITE && !(word & NHI_W_WRITE))) {
-		err = bring_in(g, addr);
-		if (!err)
-			err = note_present(
-				g, huge ? nhi_round_down(addr, (uintptr_t)nhi_huge_size(mm)) : addr,
-				entry, huge ? NULL : pmd);
-		if (err)
-			return err;
+	if (nhi_word_state(word) == NHI_NONE) {
+		/* Case 33: for a dump nothing is allocated. */
+		if (g->flags & (NHI_FOLL_DUMP | NHI_FOLL_NOFAULT) && !is_there(g, addr))
+			return -EFAULT;
+		g->was_none = true;
+		return note(g, addr, entry, pmd, NHI_NONE, NHI_PRESENT);
 	}
-	if (!(g->flags & (NHI_FOLL_GET | NHI_FOLL_PIN)))
-		return 0;
-	err = nhi_entry_ref(entry, huge ? NULL : pmd, 1,
-			    /* FORCE writes into pages that the program may not write. */
-			    g->in.prot & NHI_PROT_WRITE ? g->flags : g->flags & ~NHI_FOLL_WRITE);
-	if (err)
-		return err == -ENOMEM ? err : -EAGAIN;
-	nhi_page_set(page, addr, g->flags, huge);
-	return 0;
+	return on_present(g, addr, entry, huge ? NULL : pmd, page);
 }
 
 static int slow_one(struct gup *g, uintptr_t addr, struct nhi_page *page)
@@ -263,6 +286,7 @@ static int slow_one(struct gup *g, uintptr_t addr, struct nhi_page *page)
 	nhi_word *entry = NULL;
 	int err;
 
+	g->was_none = false;
 	for (;;) {
 		err = find_mapping(g, addr);
 		if (!err)

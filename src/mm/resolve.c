@@ -108,47 +108,63 @@ static void count(struct nhi_batch *b, enum nhi_counter c, uint64_t n)
 	nhi_mm_count(b->mm, b->slot, c, n);
 }
 
+/* The state that page @i leaves with; LOCKED: it is stuck and stays so. */
+static enum nhi_state state_after(const struct nhi_batch *b, uint32_t i, bool again)
+{
+	const uint8_t status = b->status[i];
+
+	if (again && (status == NHI_PAGE_OTHER || status == NHI_PAGE_STUCK))
+		return NHI_MARKED;
+	if (status == NHI_PAGE_STUCK)
+		return NHI_LOCKED;
+	return status == NHI_PAGE_HOLE ? NHI_NONE : NHI_PRESENT;
+}
+
+static void unlock_settled(struct nhi_batch *b, uint32_t first, uint32_t n, bool again,
+			   const struct nhi_toucher *who)
+{
+	for (uint32_t i = first; i < first + n; i++) {
+		enum nhi_state state = state_after(b, i, again);
+		bool moved = b->target[i] != NHI_UNKNOWN_NODE && b->status[i] == NHI_PAGE_OK;
+
+		if (state == NHI_MARKED)
+			b->status[i] =
+				NHI_PAGE_BUSY; /* not ours any more: not for nhi_batch_hard() */
+		if (state == NHI_PRESENT)
+			unlock_one(b, i, state, moved ? b->target[i] : b->node[i], who);
+		else if (state != NHI_LOCKED)
+			unlock_one(b, i, state, NHI_UNKNOWN_NODE, NULL);
+	}
+}
+
 /*
- * Count and unlock what a call for pages [first, first + n) of the batch brought. Return: pages
- * that are STUCK; they stay locked.
+ * Count and unlock what a call for pages [first, first + n) of the batch brought, in this order:
+ * whoever finds a page unlocked finds it counted. Return: pages that are STUCK; they stay locked.
  */
 static uint32_t settle(struct nhi_batch *b, uint32_t first, uint32_t n, const struct nhi_run *run,
 		       bool again, const struct nhi_toucher *who)
 {
 	const uint32_t pages = b->huge ? b->nr : 1; /* for each word */
-	uint64_t restored = 0, migrated = 0, done = 0, lost = 0;
+	uint64_t restored = 0, migrated = 0, lost = 0, done;
 	uint32_t stuck = 0;
 
 	for (uint32_t i = first; i < first + n; i++) {
-		uint8_t status = b->status[i], node = b->node[i];
 		bool moving = b->target[i] != NHI_UNKNOWN_NODE;
+		enum nhi_state state = state_after(b, i, again);
 
-		if (again && (status == NHI_PAGE_OTHER || status == NHI_PAGE_STUCK)) {
-			/* Not ours any more, so not for nhi_batch_hard(). */
-			b->status[i] = NHI_PAGE_BUSY;
-			unlock_one(b, i, NHI_MARKED, NHI_UNKNOWN_NODE, NULL);
+		stuck += state == NHI_LOCKED;
+		lost += state == NHI_NONE ? pages : 0;
+		if (state != NHI_PRESENT)
 			continue;
-		}
-		if (status == NHI_PAGE_STUCK) {
-			stuck++;
-			continue;
-		}
-		done += pages;
-		if (status == NHI_PAGE_HOLE) {
-			lost += pages;
-			unlock_one(b, i, NHI_NONE, NHI_UNKNOWN_NODE, NULL);
-			continue;
-		}
-		if (moving && status == NHI_PAGE_OK) {
+		if (moving && b->status[i] == NHI_PAGE_OK) {
 			migrated += pages;
-			node = b->target[i];
-		} else {
-			restored += pages;
-			if (moving)
-				count(b, NHI_C_FAILED + nhi_reason_of(status), pages);
+			continue;
 		}
-		unlock_one(b, i, NHI_PRESENT, node, who);
+		restored += pages;
+		if (moving)
+			count(b, NHI_C_FAILED + nhi_reason_of(b->status[i]), pages);
 	}
+	done = restored + migrated + lost;
 	count(b, NHI_C_RESTORED, restored);
 	count(b, NHI_C_MIGRATED, migrated);
 	count(b, NHI_C_LOST, lost);
@@ -157,6 +173,7 @@ static uint32_t settle(struct nhi_batch *b, uint32_t first, uint32_t n, const st
 	count(b, NHI_C_LADDER_MOVE, run->ladder[0]);
 	count(b, NHI_C_LADDER_COPY, run->ladder[1]);
 	count(b, NHI_C_LADDER_MREMAP, run->ladder[2]);
+	unlock_settled(b, first, n, again, who);
 	/* Release: a marker that sees 0 sees the pages restored; acquire, for quiet below. */
 	if (done && nhi_add_acq_rel(&b->vma->map->marked, -done) == 0)
 		b->mm->os->ops->quiet(b->mm->os, b->vma->map);

@@ -196,7 +196,7 @@ struct nhi_os_ops {
 	/* ---- marking: not on the signal path ---- */
 
 	/*
-	 * Facts about pages, into info[] (NHI_INFO_*). Disturbs nothing. For a marked page the
+	 * Facts about pages, into info[] (NHI_INFO_*). @map NULL: not managed. Disturbs nothing. For a marked page the
 	 * answer is about the page that is kept for it.
 	 */
 	int (*query)(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, uint32_t nr_pages,

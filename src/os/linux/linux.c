@@ -152,8 +152,9 @@ static int peek(struct nhi_os *os, struct nhi_map *pub, uintptr_t addr, void *bu
 
 static int query(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, uint32_t nr, uint8_t *info)
 {
-	(void)os;
 	memset(info, 0, nr); /* the traps merge what they learn */
+	if (!map)
+		return nhi_pagemap_query(nhi_lx_of(os), addr, nr, info);
 	return nhi_lx_map(map)->trap->query(nhi_lx_map(map), addr, nr, info);
 }
 
