@@ -16,31 +16,47 @@ struct gup {
 	bool was_none;	       /* the current page: nobody knew it before */
 };
 
-int nhi_mapping_at(struct nhi_mm *mm, uintptr_t addr, struct nhi_mapping *in, struct nhi_map **map)
+/* Return: true: @addr is managed. *next: where the next managed range begins, if it is not. */
+static bool managed_at(struct nhi_mm *mm, uintptr_t addr, struct nhi_mapping *in,
+		       struct nhi_map **map, uintptr_t *next)
 {
 	struct nhi_vma vma;
+
+	*next = UINTPTR_MAX;
+	if (!nhi_vma_next(mm, addr, UINTPTR_MAX, &vma))
+		return false;
+	*next = vma.start;
+	if (vma.start > addr) {
+		nhi_map_put(mm, vma.map);
+		return false;
+	}
+	*in = (struct nhi_mapping){ .start = vma.start,
+				    .end = vma.end,
+				    .prot = vma.prot,
+				    .kind = vma.map->kind,
+				    .shared = vma.map->kind == NHI_KIND_SHMEM };
+	*map = vma.map;
+	return true;
+}
+
+int nhi_mapping_at(struct nhi_mm *mm, uintptr_t addr, struct nhi_mapping *in, struct nhi_map **map)
+{
+	uintptr_t next;
 	long n;
 
 	*map = NULL;
-	if (nhi_vma_next(mm, addr, UINTPTR_MAX, &vma)) {
-		if (vma.start <= addr) {
-			*in = (struct nhi_mapping){ .start = vma.start,
-						    .end = vma.end,
-						    .prot = vma.prot,
-						    .kind = vma.map->kind,
-						    .shared = vma.map->kind == NHI_KIND_SHMEM };
-			*map = vma.map;
-			return 0;
-		}
-		nhi_map_put(mm, vma.map);
-	} else {
-		vma.start = UINTPTR_MAX;
-	}
+	if (managed_at(mm, addr, in, map, &next))
+		return 0;
 	n = mm->os->ops->mappings(mm->os, addr, addr + nhi_page_size(mm), in, 1);
-	if (n <= 0)
-		return n < 0 ? (int)n : -EFAULT;
+	if (n < 0)
+		return (int)n;
+	/* Managed and marked since we looked? Then the os shows the mark, not the mapping. */
+	if (managed_at(mm, addr, in, map, &next))
+		return 0;
+	if (!n)
+		return -EFAULT;
 	in->start = nhi_max(in->start, addr);
-	in->end = nhi_min(in->end, vma.start); /* what is managed begins there */
+	in->end = nhi_min(in->end, next);
 	return 0;
 }
 
