@@ -102,8 +102,11 @@ void nhi_mm_fork_prepare(struct nhi_mm *mm)
 		 * Acquire pairs with the release in nhi_batch_hard(); without mmap_lock nobody
 		 * else holds entries.
 		 */
-		if (!nhi_load_acquire(&mm->hard) && !nhi_mm_marked_now(mm))
+		if (!nhi_load_acquire(&mm->hard) && !nhi_mm_marked_now(mm)) {
+			/* Every mm is prepared; their locks are held side by side until the end. */
+			nhi_rank_drop(NHI_RANK_MMAP);
 			return;
+		}
 		nhi_mmap_write_unlock(mm->os, &mm->mmap_lock);
 		mm->os->ops->relax(mm->os);
 	}
@@ -111,6 +114,7 @@ void nhi_mm_fork_prepare(struct nhi_mm *mm)
 
 void nhi_mm_fork_parent(struct nhi_mm *mm)
 {
+	nhi_rank_take(NHI_RANK_MMAP);
 	nhi_mmap_write_unlock(mm->os, &mm->mmap_lock);
 	nhi_mutex_unlock(mm->os, &mm->mark_mutex);
 }
@@ -122,8 +126,20 @@ void nhi_mm_fork_child(struct nhi_mm *mm)
 	 * counted themselves as readers for a moment while they found the writer.
 	 */
 	memset(mm->mmap_lock.slot, 0, sizeof(mm->mmap_lock.slot));
+	nhi_rank_take(NHI_RANK_MMAP);
 	nhi_mmap_write_unlock(mm->os, &mm->mmap_lock);
 	nhi_mutex_unlock(mm->os, &mm->mark_mutex);
+}
+
+void nhi_mm_settle(struct nhi_mm *mm)
+{
+	uint64_t token;
+
+	/* Who resolves a fault reads mmap_lock until it has counted; the toucher may be on by then. */
+	mm->os->ops->enter(mm->os, &token);
+	nhi_event_begin(mm);
+	nhi_event_end(mm);
+	mm->os->ops->leave(mm->os, &token);
 }
 
 uint64_t nhi_mm_counter(const struct nhi_mm *mm, enum nhi_counter c)

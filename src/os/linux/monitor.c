@@ -24,6 +24,8 @@
 #define BATCH	    32	    /* messages per read(): 1 KiB */
 #define QUEUE_BYTES 0x40000 /* of address space; used as needed */
 
+enum { GO_ON, STOP, HEARD }; /* nhi_monitor.stop */
+
 /* ------------------------------------------------------------------------------ own calls */
 
 static __thread bool am_monitor __attribute__((tls_model("initial-exec")));
@@ -278,7 +280,7 @@ static void *monitor_main(void *arg)
 
 	am_monitor = true;
 	nhi_thread_begin(lx, &m->state, "nh-monitor");
-	while (!nhi_load_acquire(&m->stop)) {
+	while (nhi_load_acquire(&m->stop) == GO_ON) {
 		/* Retry queued faults soon; else sleep until something comes. */
 		struct timespec soon = { 0, 20000 };
 		const struct nhi_os_sink *sink;
@@ -299,6 +301,12 @@ static void *monitor_main(void *arg)
 			sink->event_end(lx->mm);
 		}
 		do_faults(lx, sink);
+	}
+	/* Somebody waits in nhi_monitor_stop() for the bell to be heard, perhaps since just now. */
+	while (nhi_load_acquire(&m->stop) == STOP) {
+		drain(lx);
+		m->events.nr = m->faults.nr = 0;
+		(void)nhi_sys0(SYS_sched_yield);
 	}
 	return NULL;
 }
@@ -332,7 +340,7 @@ int nhi_monitor_start(struct nhi_lx *lx)
 				UFFDIO_REGISTER_MODE_MISSING);
 	if (err)
 		return err;
-	nhi_store_relaxed(&m->stop, 0);
+	nhi_store_relaxed(&m->stop, GO_ON);
 	return nhi_thread_create(lx, &m->thread, &m->state, monitor_main);
 }
 
@@ -343,8 +351,9 @@ void nhi_monitor_stop(struct nhi_lx *lx)
 
 	if (nhi_load_relaxed(&m->state) == NHI_THREAD_NONE)
 		return;
-	nhi_store_release(&m->stop, 1); /* pairs with the load in monitor_main() */
+	nhi_store_release(&m->stop, STOP); /* pairs with the loads in monitor_main() */
 	(void)nhi_sys3(SYS_madvise, m->bell, lx->os.page_size, MADV_DONTNEED);
+	nhi_store_release(&m->stop, HEARD);
 	pthread_join(m->thread, NULL);
 	nhi_store_relaxed(&m->state, NHI_THREAD_NONE);
 	/* Nobody reads any more: to unmap a page that is still registered would wait for ever. */
