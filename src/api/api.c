@@ -408,6 +408,7 @@ int nh_stats(struct nh_mm *mm, struct nh_stats *ret, size_t size)
 		return err;
 	if (!ret || size < sizeof(uint64_t))
 		return -EINVAL;
+	nhi_mm_settle(&mm->mm);
 	m = &mm->mm;
 	st.managed_bytes = nhi_mm_managed_bytes(&mm->mm);
 	st.metadata_bytes = nhi_count_read(&m->metadata_bytes);

@@ -58,11 +58,13 @@ static int not_marked(struct nhi_mm *mm, struct nhi_vma *vma, uintptr_t addr, st
 {
 	int err;
 
-	if (vma->map->trap == NHI_TRAP_SHADOW) {
-		err = mm->os->ops->zero_fill(mm->os, vma->map, addr);
-		if (err < 0)
-			return err;
-		nhi_mm_count(mm, slot, NHI_C_ZERO_FILLED, (uint64_t)err);
+	err = mm->os->ops->zero_fill(mm->os, vma->map, addr);
+	if (err < 0)
+		return err;
+	nhi_mm_count(mm, slot, NHI_C_ZERO_FILLED, (uint64_t)err);
+	if (err) {
+		nhi_store_relaxed(&a->spurious, 0);
+		return 0;
 	}
 	if (nhi_load_relaxed(&a->spurious_addr) != addr) {
 		nhi_store_relaxed(&a->spurious_addr, addr);

@@ -4,6 +4,21 @@
 
 #include <string.h>
 
+/* Emulated nodes are in the entries. An access that is over may be one that is being written up. */
+static int emulated_node(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr)
+{
+	for (;;) {
+		bool huge;
+		nhi_word *entry = nhi_entry_lookup(mm, addr, &huge);
+		nhi_word word = entry ? nhi_load_acquire(entry) : NHI_NONE;
+		uint8_t node = nhi_word_node(word);
+
+		if (!nhi_word_busy(word))
+			return node == NHI_UNKNOWN_NODE ? vma->home : node;
+		nhi_entry_wait(mm, addr, entry);
+	}
+}
+
 /* Pages [addr, addr + nr) of @vma, nr <= NHI_MAX_RUN, into nodes[]: a node, or -ENOENT. */
 static int nodes_in_vma(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr, uint32_t nr,
 			int *nodes)
@@ -17,19 +32,12 @@ static int nodes_in_vma(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t 
 	if (!mm->os->emulated)
 		err = mm->os->ops->nodes(mm->os, vma->map, addr, nr, node);
 	for (uint32_t i = 0; i < nr && !err; i++) {
-		bool huge;
-		nhi_word *entry;
-
 		nodes[i] = -ENOENT;
 		if (!(info[i] & NHI_INFO_PRESENT))
 			continue;
 		nodes[i] = node[i];
-		if (!mm->os->emulated)
-			continue;
-		entry = nhi_entry_lookup(mm, addr + ((uintptr_t)i << mm->page_shift), &huge);
-		nodes[i] = entry ? nhi_word_node(nhi_load_relaxed(entry)) : NHI_UNKNOWN_NODE;
-		if (nodes[i] == NHI_UNKNOWN_NODE)
-			nodes[i] = vma->home;
+		if (mm->os->emulated)
+			nodes[i] = emulated_node(mm, vma, addr + ((uintptr_t)i << mm->page_shift));
 	}
 	return err;
 }

@@ -186,6 +186,8 @@ void nhi_mm_done(struct nhi_mm *mm);
 void nhi_mm_fork_prepare(struct nhi_mm *mm);
 void nhi_mm_fork_parent(struct nhi_mm *mm);
 void nhi_mm_fork_child(struct nhi_mm *mm);
+/* When this returns, every access that was over before is in the counters. Takes mmap_lock. */
+void nhi_mm_settle(struct nhi_mm *mm);
 uint64_t nhi_mm_marked_now(struct nhi_mm *mm);
 uint64_t nhi_mm_managed_bytes(struct nhi_mm *mm);
 extern const struct nhi_os_sink nhi_mm_sink;
