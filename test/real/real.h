@@ -79,5 +79,10 @@ int real_kernel_node(const void *addr);
 
 /* Run @fn in a forked child; the test fails unless it returns true and the child exits cleanly. */
 void real_in_child(bool (*fn)(void *arg), void *arg);
+/*
+ * Run @fn in a forked child that has no handlers but ours (those of cmocka would go on with the next
+ * test); the test fails unless the child dies of @sig. @fn marks what it is about to touch.
+ */
+void real_child_dies(void (*fn)(void *arg), void *arg, int sig);
 
 #endif

@@ -5,6 +5,7 @@
  * How:  real memory; nodes of the machine, or four emulated ones where it has one. Placement on real
  *	 nodes is asked of the kernel (move_pages), not of the library.
  */
+#include "atomic.h"
 #include "real.h"
 
 #include <errno.h>
@@ -114,7 +115,11 @@ static void holes_stay_holes(void **state)
 	for (size_t i = 0; i < nr; i += 3)
 		real_fill_page(p + i * real_page, i, SEED);
 	marked = nh_next_touch(mm, p, len);
-	assert_int_equal(marked, (nr + 2) / 3);
+	/* PROT_NONE covers what lies between, too; that is found out at the touch. */
+	if (real_pair(state)->trap == NH_TRAP_MPROTECT)
+		assert_in_range(marked, (nr + 2) / 3, nr);
+	else
+		assert_int_equal(marked, (nr + 2) / 3);
 	assert_int_equal(nh_node_of(mm, p + real_page, 1, &node), 0);
 	assert_int_equal(node, -ENOENT);
 	real_go_to_node(mm, real_other_node(0));
@@ -181,7 +186,7 @@ static void *toucher(void *arg)
 	real_go_to_node(m->team->mm, m->node);
 	m->ok = true;
 	pthread_barrier_wait(&m->team->ready);
-	while (m->ok && !__atomic_load_n(&m->team->stop, __ATOMIC_RELAXED)) {
+	while (m->ok && !nhi_load_relaxed(&m->team->stop)) {
 		for (size_t i = 0; i < m->nr && m->ok; i++) {
 			size_t page = m->first + i;
 
@@ -230,7 +235,7 @@ static void no_byte_lost(void **state)
 		if (i % 16 == 9)
 			assert_true(nh_unmark(team.mm, NULL, 0) >= 0);
 	}
-	__atomic_store_n(&team.stop, 1, __ATOMIC_RELAXED);
+	nhi_store_relaxed(&team.stop, 1);
 	for (int i = 0; i < MEMBERS; i++) {
 		pthread_join(member[i].thread, NULL);
 		assert_true(member[i].ok);
