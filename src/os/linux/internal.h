@@ -4,6 +4,7 @@
  *
  * Locks, outermost first. None is taken while the engine's entry waits are possible, and none is
  * held across a call into the sink.
+ *   watch_lock  between a map's lock and maps_lock; see monitor.c
  *   maps_lock   the list of maps, starting and stopping threads, descriptors
  *   map->lock   what a map has registered; a marker holds it from mark_begin to mark_end, the
  *		 signal path only tries it
@@ -132,6 +133,7 @@ struct nhi_monitor {
 	uint32_t stop;
 	uint32_t seq; /* odd while messages are being read and sorted; futex */
 	struct nhi_queue events, faults;
+	int pagemap_fd; /* the monitor's alone */
 	uintptr_t bell; /* a registered page: dropping it wakes the monitor */
 	struct nhi_own own[NHI_OWN_CALLS];
 };
@@ -169,6 +171,8 @@ struct nhi_lx {
 	const struct nhi_os_sink *sink;
 	void *mm;
 
+	/* Held while ranges stop being watched, and by the monitor from before it reads events. */
+	uint32_t watch_lock;
 	uint32_t maps_lock;
 	struct nhi_lx_map *maps; /* guarded by maps_lock */
 
@@ -266,13 +270,18 @@ int nhi_uffd_copy(struct nhi_lx *lx, uintptr_t dst, uintptr_t src, uint32_t nr, 
 int nhi_uffd_move(struct nhi_lx *lx, struct nhi_uffd *u, uintptr_t dst, uintptr_t src, uint32_t nr,
 		  uint64_t mode, uint32_t *done);
 int nhi_uffd_continue(struct nhi_lx *lx, uintptr_t dst, uint32_t nr, uint32_t *done);
+/* Has an event been raised that is not over? Who sees false sees what its reader did. */
+bool nhi_uffd_event_pending(struct nhi_lx *lx);
 /* 1: filled; 0: there is a page already; -EAGAIN; ... */
 int nhi_uffd_zero(struct nhi_lx *lx, uintptr_t dst);
 
 /* watch.c: which granules of a map are registered */
 int nhi_watch(struct nhi_lx_map *map, uintptr_t start, uintptr_t end, uint64_t mode);
-/* Caller holds the map's lock. */
-void nhi_unwatch_all(struct nhi_lx_map *map);
+/*
+ * Caller holds the map's lock. Does nothing while an event is under way, unless @force: what the
+ * monitor has been told of stays watched until it has seen to it.
+ */
+void nhi_unwatch_all(struct nhi_lx_map *map, bool force);
 /* The kernel dropped the registration of [start, end): forget it in every map. */
 void nhi_watch_forget(struct nhi_lx *lx, uintptr_t start, uintptr_t end);
 /* A fault in a page that is not managed: let the kernel handle it. false: not ours. */
@@ -292,6 +301,8 @@ int nhi_thread_create(struct nhi_lx *lx, pthread_t *thread, uint32_t *state, voi
 void nhi_thread_begin(struct nhi_lx *lx, uint32_t *state, const char *name);
 
 /* monitor.c */
+/* Is the calling thread a monitor that handles events, and so has watch_lock? */
+bool nhi_monitor_in_event(void);
 int nhi_monitor_start(struct nhi_lx *lx);
 void nhi_monitor_stop(struct nhi_lx *lx);
 /*
@@ -330,6 +341,8 @@ void nhi_pagemap_begin(struct nhi_lx *lx);
 void nhi_pagemap_end(struct nhi_lx *lx);
 /* Entries of /proc/self/pagemap into info[], merged by OR. At any time, from any thread. */
 int nhi_pagemap_query(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *info);
+/* Is any page of [start, end) in memory or in swap? true if that cannot be known. */
+bool nhi_pagemap_any(struct nhi_lx *lx, int fd, uintptr_t start, uintptr_t end);
 /* Which pages are present, at any time, slowly; by mincore(2) where there is no pagemap. */
 void nhi_pagemap_probe(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *info);
 

@@ -209,7 +209,7 @@ void nhi_lx_detach(struct nhi_os *os, struct nhi_map *pub)
 	struct nhi_lx_map *map = nhi_lx_map(pub), **at;
 
 	if (map->granules)
-		nhi_unwatch_all(map); /* the last reference: nobody else holds the lock */
+		nhi_unwatch_all(map, true); /* the last reference: nobody else holds the lock */
 	nhi_futex_lock(&lx->maps_lock);
 	for (at = &lx->maps; *at != map; at = &(*at)->next)
 		;
@@ -257,7 +257,7 @@ void nhi_linux_fork_prepare(struct nhi_os *os)
 	nhi_futex_lock(&lx->maps_lock);
 	for (struct nhi_lx_map *map = lx->maps; map; map = map->next) {
 		if (map->granules)
-			nhi_unwatch_all(map); /* the engine keeps markers out */
+			nhi_unwatch_all(map, true); /* the engine keeps markers out */
 	}
 }
 
@@ -290,5 +290,6 @@ void nhi_linux_fork_child(struct nhi_os *os)
 	lx->pagemap_tid = 0;
 	if (lx->os.emulated)
 		(void)nhi_linux_set_node(os, me.node);
+	nhi_store_relaxed(&lx->watch_lock, 0);
 	nhi_store_relaxed(&lx->maps_lock, 0);
 }

@@ -29,6 +29,13 @@ enum { GO_ON, STOP, HEARD }; /* nhi_monitor.stop */
 /* ------------------------------------------------------------------------------ own calls */
 
 static __thread bool am_monitor __attribute__((tls_model("initial-exec")));
+/* Between event_begin and event_end, with watch_lock held. */
+static __thread bool in_event __attribute__((tls_model("initial-exec")));
+
+bool nhi_monitor_in_event(void)
+{
+	return in_event;
+}
 
 static struct nhi_own *own_begin(struct nhi_lx *lx, const struct nhi_own *what)
 {
@@ -128,16 +135,33 @@ static void drain(struct nhi_lx *lx)
 	} while (n == BATCH);
 }
 
+static void events_begin(struct nhi_lx *lx, const struct nhi_os_sink *sink)
+{
+	sink->event_begin(lx->mm);
+	nhi_futex_lock(&lx->watch_lock);
+	in_event = true;
+}
+
+static void events_end(struct nhi_lx *lx, const struct nhi_os_sink *sink)
+{
+	in_event = false;
+	nhi_futex_unlock(&lx->watch_lock);
+	sink->event_end(lx->mm);
+}
+
 /* What the monitor does while the helper makes a call for it. */
 static void read_meanwhile(struct nhi_lx *lx)
 {
 	const struct nhi_os_sink *sink =
 		nhi_load_relaxed(&lx->sink); /* set before our first call */
+	const bool nested = in_event;
 
 	(void)nhi_sys0(SYS_sched_yield);
-	sink->event_begin(lx->mm);
+	if (!nested)
+		events_begin(lx, sink);
 	drain(lx);
-	sink->event_end(lx->mm);
+	if (!nested)
+		events_end(lx, sink);
 }
 
 long nhi_own_call(struct nhi_lx *lx, const struct nhi_own *what, long nr, const long arg[5])
@@ -198,11 +222,63 @@ static int event_forked(struct nhi_lx *lx, const struct nhi_os_sink *sink, int f
 	return err;
 }
 
+/* Does private memory of ours in [start, end) have a page, in memory or in swap? */
+static bool any_page(struct nhi_lx *lx, uintptr_t start, uintptr_t end)
+{
+	bool any = false;
+
+	nhi_futex_lock(&lx->maps_lock);
+	for (struct nhi_lx_map *map = lx->maps; map && !any; map = map->next) {
+		uintptr_t from = nhi_max(start, map->pub.start), to = nhi_min(end, map->pub.end);
+
+		if (map->pub.trap == NHI_TRAP_SHADOW && from < to)
+			any = nhi_pagemap_any(lx, lx->monitor.pagemap_fd, from, to);
+	}
+	nhi_futex_unlock(&lx->maps_lock);
+	return any;
+}
+
+#define ZAP_WAITS 64
+
+/*
+ * MADV_DONTNEED: the program's thread may go on as soon as its event is read, and then drops the
+ * pages. If a marker got to them first they would be safe in the shadow, and come back at the next
+ * touch though the call has returned. So the pages go before the event ends.
+ *
+ * What is there now was there before the event was read: since then no fault is resolved, and the
+ * range stays watched (watch_lock), so no page can have come. Mostly the thread drops them while we
+ * look; one that is not scheduled, or MADV_FREE, which leaves them to be dropped later, is not waited
+ * for. What a marker holds meanwhile is in LOCKED entries, for which discarded() comes again.
+ */
+static void finish_removal(struct nhi_lx *lx, uintptr_t start, uintptr_t end)
+{
+	const struct nhi_own own = { .kind = NHI_OWN_REMOVE, .start = start, .len = end - start };
+	const long arg[5] = { (long)start, (long)(end - start), MADV_DONTNEED };
+
+	for (int i = 0; i < ZAP_WAITS; i++) {
+		if (!any_page(lx, start, end))
+			return;
+		(void)nhi_sys0(SYS_sched_yield);
+	}
+	(void)nhi_own_call(lx, &own, SYS_madvise, arg);
+}
+
+static int event_removed(struct nhi_lx *lx, const struct nhi_os_sink *sink, uintptr_t start,
+			 uintptr_t end)
+{
+	int err;
+
+	finish_removal(lx, start, end);
+	err = sink->discarded(lx->mm, start, end);
+	/* A marker that failed puts back what it had taken: once more. */
+	return err || !any_page(lx, start, end) ? err : sink->discarded(lx->mm, start, end);
+}
+
 static int event(struct nhi_lx *lx, const struct nhi_os_sink *sink, const struct uffd_msg *msg)
 {
 	switch (msg->event) {
 	case UFFD_EVENT_REMOVE:
-		return sink->discarded(lx->mm, msg->arg.remove.start, msg->arg.remove.end);
+		return event_removed(lx, sink, msg->arg.remove.start, msg->arg.remove.end);
 	case UFFD_EVENT_UNMAP:
 		nhi_watch_forget(lx, msg->arg.remove.start, msg->arg.remove.end);
 		return sink->unmapped(lx->mm, msg->arg.remove.start, msg->arg.remove.end);
@@ -280,6 +356,7 @@ static void *monitor_main(void *arg)
 
 	am_monitor = true;
 	nhi_thread_begin(lx, &m->state, "nh-monitor");
+	m->pagemap_fd = nhi_pagemap_open(); /* in this thread's own descriptor table */
 	while (nhi_load_acquire(&m->stop) == GO_ON) {
 		/* Retry queued faults soon; else sleep until something comes. */
 		struct timespec soon = { 0, 20000 };
@@ -295,10 +372,10 @@ static void *monitor_main(void *arg)
 			continue;
 		}
 		if (n > 0) {
-			sink->event_begin(lx->mm);
+			events_begin(lx, sink);
 			drain(lx);
 			do_events(lx, sink);
-			sink->event_end(lx->mm);
+			events_end(lx, sink);
 		}
 		do_faults(lx, sink);
 	}

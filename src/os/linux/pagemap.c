@@ -109,6 +109,28 @@ int nhi_pagemap_query(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *i
 	return err;
 }
 
+bool nhi_pagemap_any(struct nhi_lx *lx, int fd, uintptr_t start, uintptr_t end)
+{
+	uint64_t entry[CHUNK];
+
+	while (start < end) {
+		uint64_t want = nhi_min((end - start) >> lx->page_shift, (uint64_t)CHUNK);
+		long n = fd < 0 ? -EBADF :
+				  nhi_sys4(SYS_pread64, fd, entry, want * sizeof(entry[0]),
+					   (start >> lx->page_shift) * sizeof(entry[0]));
+
+		if (n < (long)sizeof(entry[0]))
+			return true;
+		n /= (long)sizeof(entry[0]);
+		for (long i = 0; i < n; i++) {
+			if (entry[i] & (NHI_PM_PRESENT | NHI_PM_SWAP))
+				return true;
+		}
+		start += nhi_bytes(lx, (uint32_t)n);
+	}
+	return false;
+}
+
 void nhi_pagemap_probe(struct nhi_lx *lx, uintptr_t addr, uint32_t nr, uint8_t *info)
 {
 	uint64_t entry;

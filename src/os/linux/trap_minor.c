@@ -41,7 +41,7 @@ static int mark_begin(struct nhi_lx_map *map)
 static void mark_end(struct nhi_lx_map *map)
 {
 	if (!nhi_load_acquire(&map->pub.marked))
-		nhi_unwatch_all(map);
+		nhi_unwatch_all(map, false);
 }
 
 static long mark(struct nhi_lx_map *map, struct nhi_run *run)
@@ -192,7 +192,7 @@ static void quiet(struct nhi_lx_map *map)
 		return;
 	/* Marks are counted before they are made, and made under the lock. */
 	if (!nhi_load_acquire(&map->pub.marked))
-		nhi_unwatch_all(map);
+		nhi_unwatch_all(map, false);
 	nhi_futex_unlock(&map->lock);
 }
 

@@ -60,7 +60,7 @@ static void mark_end(struct nhi_lx_map *map)
 			       "numahint shadow");
 	}
 	if (!nhi_load_acquire(&map->pub.marked))
-		nhi_unwatch_all(map);
+		nhi_unwatch_all(map, false);
 }
 
 static enum nhi_page_status status_of(long err)
@@ -285,7 +285,7 @@ static void quiet(struct nhi_lx_map *map)
 		return;
 	/* Marks are counted before they are made, and made under the lock. */
 	if (!nhi_load_acquire(&map->pub.marked))
-		nhi_unwatch_all(map);
+		nhi_unwatch_all(map, false);
 	nhi_futex_unlock(&map->lock);
 }
 

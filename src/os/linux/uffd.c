@@ -282,6 +282,14 @@ int nhi_uffd_continue(struct nhi_lx *lx, uintptr_t dst, uint32_t nr, uint32_t *d
 	return (int)ret;
 }
 
+bool nhi_uffd_event_pending(struct nhi_lx *lx)
+{
+	/* Nobody has a range of length 0; whether an event is under way is looked at before that. */
+	struct uffdio_zeropage none = { .range = { 0, 0 } };
+
+	return nhi_uffd_ioctl(lx, &lx->events, UFFDIO_ZEROPAGE, &none) == -EAGAIN;
+}
+
 int nhi_uffd_zero(struct nhi_lx *lx, uintptr_t dst)
 {
 	struct uffdio_zeropage zero = { .range = { dst, nhi_bytes(lx, 1) } };

@@ -62,36 +62,67 @@ int nhi_watch(struct nhi_lx_map *map, uintptr_t start, uintptr_t end, uint64_t m
 	return 0;
 }
 
-void nhi_unwatch_all(struct nhi_lx_map *map)
+static uint64_t mode_of(const struct nhi_lx_map *map)
+{
+	return map->pub.trap == NHI_TRAP_MINOR ? UFFDIO_REGISTER_MODE_MINOR :
+						 UFFDIO_REGISTER_MODE_MISSING;
+}
+
+/* Granules [first, end), whose bits are clear already. */
+static void unwatch(struct nhi_lx_map *map, size_t first, size_t end)
+{
+	struct nhi_lx *lx = map->lx;
+	uintptr_t from = granule_start(map, first);
+	uintptr_t to = nhi_min(granule_start(map, end), map->pub.end);
+
+	if (!nhi_uffd_unregister(lx, &lx->events, from, to - from))
+		return;
+	/* Something else was mapped into the stretch: granule by granule then. */
+	for (size_t i = first; i < end; i++) {
+		from = granule_start(map, i);
+		to = nhi_min(granule_start(map, i + 1), map->pub.end);
+		(void)nhi_uffd_unregister(lx, &lx->events, from, to - from);
+	}
+}
+
+static void unwatch_stretches(struct nhi_lx_map *map, bool force)
 {
 	size_t i = 0;
 
 	while (i < map->nr_granules) {
-		uintptr_t start, end;
-		size_t first;
+		size_t first = i;
 
 		if (i % 64 == 0 && !nhi_load_relaxed(&map->granules[i / 64])) {
 			i += 64;
 			continue;
 		}
-		if (!granule_bit(map, i)) {
-			i++;
+		if (!granule_bit(map, i++))
 			continue;
-		}
-		first = i;
 		while (i < map->nr_granules && granule_bit(map, i))
-			granule_set(map, i++, false);
-		start = granule_start(map, first);
-		end = nhi_min(granule_start(map, i), map->pub.end);
-		if (!nhi_uffd_unregister(map->lx, &map->lx->events, start, end - start))
+			i++;
+		for (size_t j = first; j < i; j++)
+			granule_set(map, j, false);
+		unwatch(map, first, i);
+		if (force || !nhi_uffd_event_pending(map->lx))
 			continue;
-		/* Something else was mapped into the stretch: granule by granule then. */
-		for (size_t j = first; j < i; j++) {
-			start = granule_start(map, j);
-			end = nhi_min(granule_start(map, j + 1), map->pub.end);
-			(void)nhi_uffd_unregister(map->lx, &map->lx->events, start, end - start);
-		}
+		/* It came between the look and the call, and the monitor cannot have read it yet. */
+		(void)nhi_watch(map, granule_start(map, first),
+				nhi_min(granule_start(map, i), map->pub.end), mode_of(map));
+		return;
 	}
+}
+
+void nhi_unwatch_all(struct nhi_lx_map *map, bool force)
+{
+	struct nhi_lx *lx = map->lx;
+	const bool lock = !nhi_monitor_in_event();
+
+	if (lock)
+		nhi_futex_lock(&lx->watch_lock);
+	if (force || !nhi_uffd_event_pending(lx))
+		unwatch_stretches(map, force);
+	if (lock)
+		nhi_futex_unlock(&lx->watch_lock);
 }
 
 /*
