@@ -19,7 +19,7 @@ static int emulated_node(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t
 	}
 }
 
-/* Pages [addr, addr + nr) of @vma, nr <= NHI_MAX_RUN, into nodes[]: a node, or -ENOENT. */
+/* Pages [addr, addr + nr) of @vma, nr <= NHI_MAX_RUN, into nodes[]: a node, -ENOENT or -EBUSY. */
 static int nodes_in_vma(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr, uint32_t nr,
 			int *nodes)
 {
@@ -35,9 +35,10 @@ static int nodes_in_vma(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t 
 		nodes[i] = -ENOENT;
 		if (!(info[i] & NHI_INFO_PRESENT))
 			continue;
-		nodes[i] = node[i];
 		if (mm->os->emulated)
 			nodes[i] = emulated_node(mm, vma, addr + ((uintptr_t)i << mm->page_shift));
+		else
+			nodes[i] = node[i] == NHI_UNKNOWN_NODE ? -EBUSY : node[i];
 	}
 	return err;
 }

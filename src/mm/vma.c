@@ -239,6 +239,24 @@ static bool any_managed(const struct nhi_mm *mm, uintptr_t start, uintptr_t end)
 
 #define NHI_MAPPINGS_AT_ONCE 16
 
+/* Is something mapped in [start, end), and with no hole unless @holes? Return: 0, -EFAULT or an error. */
+static int check_mapped(struct nhi_mm *mm, uintptr_t start, uintptr_t end, bool holes)
+{
+	struct nhi_mapping maps[NHI_MAPPINGS_AT_ONCE];
+	long n;
+
+	do {
+		n = mm->os->ops->mappings(mm->os, start, end, maps, NHI_MAPPINGS_AT_ONCE);
+		if (n < 0)
+			return (int)n;
+		if (holes)
+			return n ? 0 : -EFAULT;
+		for (long i = 0; i < n && maps[i].start <= start; i++)
+			start = maps[i].end;
+	} while (start < end && n == NHI_MAPPINGS_AT_ONCE);
+	return start < end ? -EFAULT : 0;
+}
+
 /* Caller holds mmap_lock for writing. */
 static int manage_locked(struct nhi_mm *mm, uintptr_t start, uintptr_t end, uint8_t home,
 			 bool holes)
@@ -246,29 +264,27 @@ static int manage_locked(struct nhi_mm *mm, uintptr_t start, uintptr_t end, uint
 	struct nhi_mapping maps[NHI_MAPPINGS_AT_ONCE];
 	uintptr_t at = start;
 	long pieces = 0, n = NHI_MAPPINGS_AT_ONCE;
-	bool mapped = false;
+	/* First, so that a range with a hole is refused as a whole. */
+	int err = check_mapped(mm, start, end, holes);
 
+	if (err)
+		return err;
 	while (at < end && n == NHI_MAPPINGS_AT_ONCE) {
 		n = mm->os->ops->mappings(mm->os, at, end, maps, NHI_MAPPINGS_AT_ONCE);
 		if (n < 0)
 			return (int)n;
 		for (long i = 0; i < n; i++) {
-			long err;
+			long made;
 
-			if (maps[i].start > at && !holes)
-				return -EFAULT;
-			mapped = true;
 			maps[i].start = nhi_max(maps[i].start, at);
 			maps[i].end = nhi_min(maps[i].end, end);
-			err = manage_gaps(mm, maps[i], home);
-			if (err < 0)
-				return (int)err;
-			pieces += err;
+			made = manage_gaps(mm, maps[i], home);
+			if (made < 0)
+				return (int)made;
+			pieces += made;
 			at = maps[i].end;
 		}
 	}
-	if (!mapped || (at < end && !holes))
-		return -EFAULT;
 	return pieces || any_managed(mm, start, end) ? 0 : -EOPNOTSUPP;
 }
 

@@ -36,6 +36,15 @@ static void learn_sizes(void)
 	}
 }
 
+/* NH_TEST='io_uring*' runs the tests of that name only. */
+__attribute__((constructor)) static void choose_tests(void)
+{
+	const char *pattern = getenv("NH_TEST");
+
+	if (pattern)
+		cmocka_set_test_filter(pattern);
+}
+
 static int setup(void **state, int i)
 {
 	learn_sizes();
@@ -102,6 +111,7 @@ struct nh_mm *real_mm_copy(const struct pair *pair, enum nh_copy copy)
 		skip();
 	}
 	assert_int_equal(err, 0);
+	real_go_to_node(mm, 0); /* where every test begins, and what it fills is */
 	return mm;
 }
 

@@ -256,7 +256,7 @@ static void policies_decide(void **state)
 	const size_t len = real_huge, nr = len / real_page;
 	struct nh_mm *mm = real_mm(real_pair(state));
 	char *p = real_map(real_pair(state), len);
-	int other = real_other_node(0);
+	int node, other = real_other_node(0);
 	unsigned long bind = 1ul << other, both = 1ul | bind;
 
 	madvise(p, len, MADV_NOHUGEPAGE);
@@ -265,7 +265,9 @@ static void policies_decide(void **state)
 	assert_int_equal(nh_mbind(mm, p, len, NH_MPOL_BIND, &bind, 64,
 				  NH_MPOL_MF_MOVE | NH_MPOL_MF_LAZY),
 			 0);
-	assert_int_equal(node_of(mm, p), 0);
+	/* Marked, it is not where move_pages(2) looks; and Linux 6.1 sees no PROT_NONE page. */
+	assert_int_equal(nh_node_of(mm, p, 1, &node), 0);
+	assert_true(node == 0 || (node == -EBUSY && real_pair(state)->trap == NH_TRAP_MPROTECT));
 	real_check(p, len / 2, SEED);
 	for (size_t i = 0; i < nr / 2; i++)
 		assert_int_equal(node_of(mm, p + i * real_page), other);

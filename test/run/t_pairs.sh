@@ -8,7 +8,10 @@ strip_time() {
 	sed 's/, [0-9.]* s$//' "$1"
 }
 same() {
-	is_code 0 && [ "$(strip_time "$dir/out")" = "$plain" ] || { echo "stdout is not: $plain"; return 1; }
+	if ! is_code 0 || [ "$(strip_time "$dir/out")" != "$plain" ]; then
+		echo "stdout is not: $plain"
+		return 1
+	fi
 }
 
 mapfile -t pairs < <(pairs)

@@ -23,6 +23,18 @@
 /* Around the main thread's control block, which may lie in the heap: its static TLS. */
 #define TLS_BELOW   0x40000
 #define TLS_ABOVE   0x10000
+/*
+ * What lies above the robust list on a stack of the C library: on x86-64 the rest of the control
+ * block, in the same page, for the stack ends there; elsewhere static TLS follows.
+ */
+#ifdef __x86_64__
+#define STACK_ABOVE 1
+#else
+#define STACK_ABOVE TLS_ABOVE
+#endif
+/* Around a stack pointer that is on no known stack: a coroutine's. */
+#define FIBER_BELOW 0x40000
+#define FIBER_ABOVE 0x100000
 
 struct line {
 	uintptr_t start, end;
@@ -301,30 +313,50 @@ static void emit(struct result *res, uintptr_t from, uintptr_t to, const struct 
 	res->nr++;
 }
 
+/*
+ * The part of a mapping that must be left alone, if any. Neighbouring mappings of the same kind are
+ * one line, so that memory above a stack is told from the stack by where its control block is; below
+ * a stack there is a guard page. Ranges only grow here: two stacks in a line have become one range.
+ */
+static bool forbidden(const struct line *l, const struct tcbs *tcbs, uintptr_t page, uintptr_t *low,
+		      uintptr_t *high)
+{
+	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+
+	*low = UINTPTR_MAX;
+	*high = 0;
+	for (uint32_t i = 0; i < tcbs->nr; i++) {
+		if (tcbs->at[i] < l->start || tcbs->at[i] >= l->end)
+			continue;
+		*low = l->start;
+		*high = nhi_max(*high, tcbs->at[i] + STACK_ABOVE);
+	}
+	if (sp >= l->start && sp < l->end && (sp < *low || sp >= *high)) {
+		*low = nhi_min(*low, sp - nhi_min(sp - l->start, FIBER_BELOW));
+		*high = nhi_max(*high, sp + FIBER_ABOVE);
+	}
+	if (tcbs->main >= l->start && tcbs->main < l->end) {
+		*low = nhi_min(*low, tcbs->main - TLS_BELOW);
+		*high = nhi_max(*high, tcbs->main + TLS_ABOVE);
+	}
+	*low = nhi_max(nhi_round_down(*low, page), l->start);
+	*high = nhi_min(nhi_round_up(*high, page), l->end);
+	return *low < *high;
+}
+
 static void emit_line(struct result *res, const struct line *l, const struct tcbs *tcbs,
 		      bool locked, size_t page)
 {
 	enum nhi_kind kind = kind_of(l);
-	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
 	uintptr_t low, high;
 
 	if (locked && (kind == NHI_KIND_ANON || kind == NHI_KIND_SHMEM) &&
 	    nhi_vma_flags(l->start) & NHI_VMA_LOCKED)
 		kind = NHI_KIND_SPECIAL;
-	for (uint32_t i = 0; kind == NHI_KIND_ANON && i < tcbs->nr; i++) {
-		if (tcbs->at[i] >= l->start && tcbs->at[i] < l->end)
-			kind = NHI_KIND_STACK;
-	}
-	if (kind == NHI_KIND_ANON && sp >= l->start && sp < l->end)
-		kind = NHI_KIND_STACK;
-	if (kind != NHI_KIND_ANON || tcbs->main < l->start || tcbs->main >= l->end) {
+	if (kind != NHI_KIND_ANON || !forbidden(l, tcbs, page, &low, &high)) {
 		emit(res, l->start, l->end, l, kind);
 		return;
 	}
-	low = nhi_round_down(tcbs->main - TLS_BELOW, (uintptr_t)page);
-	high = nhi_round_up(tcbs->main + TLS_ABOVE, (uintptr_t)page);
-	low = nhi_max(low, l->start);
-	high = nhi_min(high, l->end);
 	emit(res, l->start, low, l, kind);
 	emit(res, low, high, l, NHI_KIND_STACK);
 	emit(res, high, l->end, l, kind);

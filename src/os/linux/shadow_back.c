@@ -103,6 +103,72 @@ static int rung_copy(struct nhi_lx_map *map, struct nhi_run *run, uint32_t *at, 
 	return 0;
 }
 
+/*
+ * Copied pages should be on @node; the allocator falls back to other nodes where that one is full,
+ * and a policy of the range outweighs that of the thread. Asking for the last page is enough to
+ * notice, and only then for all.
+ */
+static void verify(struct nhi_lx_map *map, struct nhi_run *run, uint32_t at, uint32_t end, int node)
+{
+	const size_t page = map->lx->os.page_size;
+	uint8_t last = NHI_UNKNOWN_NODE, where[NHI_RUN_MAX];
+
+	end = nhi_min(end, at + (uint32_t)NHI_RUN_MAX);
+	if (at >= end || nhi_place_query(run->addr + (end - 1) * page, page, 1, &last) ||
+	    last == node)
+		return;
+	memset(where, NHI_UNKNOWN_NODE, end - at);
+	(void)nhi_place_query(run->addr + at * page, page, end - at, where);
+	for (uint32_t i = at; i < end; i++) {
+		if (run->status[i] == NHI_PAGE_OK && where[i - at] != node)
+			nhi_place_move(run->addr + i * page, page, 1, node, &run->status[i]);
+	}
+}
+
+/* Rung 2 into pages of @node; as rung_copy(). */
+static int copy_to(struct nhi_lx_map *map, struct nhi_run *run, uint32_t *at, uint32_t end,
+		   int node, uint32_t *copied)
+{
+	struct nhi_lx *lx = map->lx;
+	const uint32_t first = *at;
+	struct nhi_place_policy saved;
+	bool anywhere = lx->os.emulated || nhi_place_is_local(lx, node);
+	int err = anywhere ? 0 : nhi_place_begin(&saved, node);
+
+	if (err)
+		return err;
+	err = rung_copy(map, run, at, end, copied);
+	if (!anywhere)
+		nhi_place_end(&saved);
+	if (!lx->os.emulated)
+		verify(map, run, first, *at, node);
+	return err;
+}
+
+/* Rung 2 for a restore: each page onto the node that it is on. */
+static int copy_in_place(struct nhi_lx_map *map, struct nhi_run *run, uint32_t *at, uint32_t end)
+{
+	struct nhi_lx *lx = map->lx;
+	uint8_t node[64];
+	int err = 0;
+
+	if (lx->os.emulated)
+		return rung_copy(map, run, at, end, &run->ladder[1]);
+	while (*at < end && !err) {
+		uint32_t n = nhi_min(end - *at, (uint32_t)NHI_ARRAY_SIZE(node)), same = 1;
+
+		memset(node, NHI_UNKNOWN_NODE, n);
+		(void)nhi_place_query(nhi_kept(map, run->addr + nhi_bytes(lx, *at)),
+				      lx->os.page_size, n, node);
+		while (same < n && node[same] == node[0])
+			same++;
+		err = node[0] == NHI_UNKNOWN_NODE ?
+			      rung_copy(map, run, at, *at + same, &run->ladder[1]) :
+			      copy_to(map, run, at, *at + same, node[0], &run->ladder[1]);
+	}
+	return err;
+}
+
 /* Pages [at, end): rungs 1 and 2. Return: 0, statuses tell; -EAGAIN. */
 static int restore_part(struct nhi_lx_map *map, struct nhi_run *run, uint32_t at, uint32_t end)
 {
@@ -119,7 +185,7 @@ static int restore_part(struct nhi_lx_map *map, struct nhi_run *run, uint32_t at
 		if (err == -EBUSY)
 			stop = at + 1; /* the others may well be moved */
 		if (map->store->copy_safe)
-			err = rung_copy(map, run, &at, stop, &run->ladder[1]);
+			err = copy_in_place(map, run, &at, stop);
 		if (err == -EAGAIN)
 			return err;
 		if (err) {
@@ -152,42 +218,11 @@ static int restore_for(struct nhi_lx_map *map, struct nhi_run *run, uint32_t at,
 
 /* ------------------------------------------------------------------------------- migration */
 
-/*
- * Copied pages should be on run->node; the allocator falls back to other nodes where that one is
- * full. Asking for the last page is enough to notice, and only then for all.
- */
-static void verify(struct nhi_lx_map *map, struct nhi_run *run, uint32_t end)
-{
-	const size_t page = map->lx->os.page_size;
-	uint8_t last = NHI_UNKNOWN_NODE, node[NHI_RUN_MAX];
-
-	end = nhi_min(end, (uint32_t)NHI_RUN_MAX);
-	if (!end || nhi_place_query(run->addr + (end - 1) * page, page, 1, &last) ||
-	    last == run->node)
-		return;
-	memset(node, NHI_UNKNOWN_NODE, end);
-	(void)nhi_place_query(run->addr, page, end, node);
-	for (uint32_t i = 0; i < end; i++) {
-		if (run->status[i] == NHI_PAGE_OK && node[i] != run->node)
-			nhi_place_move(run->addr + i * page, page, 1, run->node, &run->status[i]);
-	}
-}
-
 static int migrate_by_copy(struct nhi_lx_map *map, struct nhi_run *run)
 {
-	struct nhi_lx *lx = map->lx;
-	struct nhi_place_policy saved;
 	uint32_t at = 0;
-	bool local = lx->os.emulated || nhi_place_is_local(lx, run->node);
-	int err = local ? 0 : nhi_place_begin(&saved, run->node);
+	int err = copy_to(map, run, &at, run->nr_pages, run->node, &run->copied);
 
-	if (!err) {
-		err = rung_copy(map, run, &at, run->nr_pages, &run->copied);
-		if (!local)
-			nhi_place_end(&saved);
-	}
-	if (!lx->os.emulated)
-		verify(map, run, at);
 	if (!err || err == -EAGAIN)
 		return err;
 	return restore_for(map, run, at, run->nr_pages,
