@@ -237,8 +237,7 @@ NH_API long nh_unmark(struct nh_mm *mm, void *addr, size_t len);
  * @addr:  start, a multiple of the page size
  * @nr:    number of pages
  * @nodes: @nr entries: the page's node, or -ENOENT for a page that was never touched, -EFAULT
- *	where nothing is mapped, -EBUSY for a page that is marked by trap mprotect on Linux before
- *	6.6, which does not say where such a page is
+ *	where nothing is mapped, -EBUSY where the kernel does not say, for the moment
  *
  * Disturbs no mark and touches no page. Memory that is not managed is answered too.
  *

@@ -28,7 +28,9 @@ static int setup(void **state)
 
 	(void)state;
 	page = (size_t)sysconf(_SC_PAGESIZE);
-	p = mmap(NULL, 16 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* Far from where mappings are put by themselves: the hole behind it is to stay one. */
+	p = mmap((void *)(UINTPTR_MAX >> 20), 16 * page, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED || munmap(p + 8 * page, 8 * page))
 		return -1;
 	memset(p, 7, 8 * page);

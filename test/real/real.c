@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 const struct pair real_pairs[NR_PAIRS] = {
@@ -224,6 +225,14 @@ void real_assert_balanced(struct nh_mm *mm)
 	struct nh_stats st = real_stats(mm);
 
 	assert_int_equal(st.marked, st.migrated + st.restored + st.lost + st.marked_now);
+}
+
+uint64_t real_now_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec;
 }
 
 int real_kernel_node(const void *addr)

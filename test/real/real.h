@@ -74,6 +74,7 @@ bool real_page_ok(const void *page, size_t index, uint64_t seed);
 struct nh_stats real_stats(struct nh_mm *mm);
 /* marked == migrated + restored + lost + marked_now */
 void real_assert_balanced(struct nh_mm *mm);
+uint64_t real_now_s(void);
 /* The node by move_pages(2), not by the library; -1 where there is no page. */
 int real_kernel_node(const void *addr);
 

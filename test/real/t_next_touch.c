@@ -209,8 +209,9 @@ static void *toucher(void *arg)
 /* No byte is lost under 4 threads that touch and one that marks for the whole test. */
 static void no_byte_lost(void **state)
 {
-	enum { MEMBERS = 4, MARKS = 300 };
+	enum { MEMBERS = 4, MARKS = 300, SOME_MARKS = 5 };
 	const size_t len = 4 * real_huge, nr = len / real_page / MEMBERS;
+	const uint64_t end = real_now_s() + 3; /* emulated machines are slow */
 	struct team team = { .mm = real_mm(real_pair(state)), .len = len };
 	struct member member[MEMBERS] = { 0 };
 	uint64_t marked = 0;
@@ -226,7 +227,7 @@ static void no_byte_lost(void **state)
 		assert_int_equal(pthread_create(&member[i].thread, NULL, toucher, &member[i]), 0);
 	}
 	pthread_barrier_wait(&team.ready);
-	for (int i = 0; i < MARKS; i++) {
+	for (int i = 0; i < MARKS && (i < SOME_MARKS || real_now_s() < end); i++) {
 		size_t from = (size_t)(i % 5) * real_page * 37;
 		long n = nh_next_touch(team.mm, team.p + from, len - from);
 
@@ -265,9 +266,9 @@ static void policies_decide(void **state)
 	assert_int_equal(nh_mbind(mm, p, len, NH_MPOL_BIND, &bind, 64,
 				  NH_MPOL_MF_MOVE | NH_MPOL_MF_LAZY),
 			 0);
-	/* Marked, it is not where move_pages(2) looks; and Linux 6.1 sees no PROT_NONE page. */
+	/* Marked, it is not where move_pages(2) looks. */
 	assert_int_equal(nh_node_of(mm, p, 1, &node), 0);
-	assert_true(node == 0 || (node == -EBUSY && real_pair(state)->trap == NH_TRAP_MPROTECT));
+	assert_int_equal(node, 0);
 	real_check(p, len / 2, SEED);
 	for (size_t i = 0; i < nr / 2; i++)
 		assert_int_equal(node_of(mm, p + i * real_page), other);

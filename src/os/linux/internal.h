@@ -75,6 +75,8 @@ struct nhi_lx_map {
 	uint32_t lock;
 	bool has_policy; /* set_policy was called with a policy; racy reads are fine: a hint */
 	uint32_t splits; /* mprotect: an upper bound of VMAs made since nothing was marked */
+	/* mprotect, if lx->blind: node of each page when it was marked; under its entry's lock. */
+	uint8_t *marked_on;
 	uintptr_t touched_lo, touched_hi; /* store: changed since mark_begin */
 
 	/* Bit per granule that is, or may be, registered. Written under lock; see uffd.c. */
@@ -183,6 +185,7 @@ struct nhi_lx {
 	struct nhi_helper helper;
 	struct nhi_pool pool;
 	bool pagemap_scan; /* probed once */
+	bool blind;	   /* probed once: the kernel does not say where a PROT_NONE page is */
 	/* A marker's, from mark_begin to mark_end; others open their own. See pagemap.c. */
 	int pagemap_tid;
 	int pagemap_fd;
@@ -317,6 +320,8 @@ void nhi_segv_unregister(struct nhi_lx *lx);
 
 /* place.c: nodes of pages, moving by the kernel */
 int nhi_place_query(uintptr_t addr, size_t page_size, uint32_t nr, uint8_t *nodes);
+/* Does this kernel not say where a PROT_NONE page is? */
+bool nhi_place_is_blind(size_t page_size);
 /* Move pages to @node; one status each: OK, SHARED, PINNED, NOMEM, HOLE, BUSY, OTHER. */
 void nhi_place_move(uintptr_t addr, size_t page_size, uint32_t nr, int node, uint8_t *status);
 /* The same for pages that other processes map too; needs CAP_SYS_NICE. */

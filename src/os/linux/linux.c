@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdio.h>
@@ -81,6 +82,14 @@ static int set_policy(struct nhi_os *os, uintptr_t start, uintptr_t end, int mod
 
 	if (os->emulated)
 		return 0;
+	/*
+	 * LOCAL is what first touch does anyhow, unless the program was told otherwise by numactl, say;
+	 * and a policy of the range would outweigh ours when pages are copied to their new node.
+	 */
+	if (mode == MPOL_LOCAL) {
+		mode = MPOL_DEFAULT;
+		nodes = NULL;
+	}
 	/* mbind(2) takes the number of bits plus one. */
 	if (nodes && nr_bits)
 		err = nhi_sys6(SYS_mbind, start, end - start, mode, nodes, nr_bits + 1, 0);
@@ -461,6 +470,7 @@ int nhi_linux_create(const struct nhi_linux_options *options, struct nhi_os **re
 	fd = nhi_pagemap_open();
 	lx->pagemap_scan = nhi_pagemap_can_scan(fd);
 	nhi_close(fd);
+	lx->blind = !lx->os.emulated && nhi_place_is_blind(page);
 	*ret = &lx->os;
 	return 0;
 }

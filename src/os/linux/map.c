@@ -140,10 +140,13 @@ static struct nhi_lx_map *map_make(struct nhi_lx *lx, uintptr_t start, uintptr_t
 				   enum nhi_trap trap, enum nhi_kind kind)
 {
 	size_t granules = ((end - 1) >> lx->huge_shift) - (start >> lx->huge_shift) + 1;
-	size_t bytes = nhi_round_up(sizeof(struct nhi_lx_map) + (granules + 63) / 64 * 8,
-				    lx->os.page_size);
-	struct nhi_lx_map *map = nhi_pages_alloc(bytes, "numahint map");
+	const bool notes = trap == NHI_TRAP_MPROTECT && lx->blind;
+	size_t bytes = sizeof(struct nhi_lx_map) + (granules + 63) / 64 * 8;
+	struct nhi_lx_map *map;
 
+	bytes += notes ? (end - start) >> lx->page_shift : 0;
+	bytes = nhi_round_up(bytes, lx->os.page_size);
+	map = nhi_pages_alloc(bytes, "numahint map");
 	if (!map)
 		return NULL;
 	map->pub.start = start;
@@ -155,6 +158,8 @@ static struct nhi_lx_map *map_make(struct nhi_lx *lx, uintptr_t start, uintptr_t
 	map->lx = lx;
 	map->bytes = bytes;
 	map->trap = &nhi_trap_mprotect;
+	if (notes)
+		map->marked_on = (uint8_t *)(map + 1);
 	if (trap == NHI_TRAP_MPROTECT)
 		return map;
 	map->pub.delivery = lx->delivery;

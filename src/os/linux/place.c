@@ -4,6 +4,7 @@
 
 #include <linux/mempolicy.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define CHUNK	  64 /* pages per move_pages(): 768 bytes of stack */
 /* A value that the kernel does not write: a call that returns > 0 leaves entries as they were. */
@@ -38,6 +39,20 @@ int nhi_place_query(uintptr_t addr, size_t page_size, uint32_t nr, uint8_t *node
 	return 0;
 }
 
+bool nhi_place_is_blind(size_t page_size)
+{
+	volatile uint8_t *page = nhi_pages_alloc(page_size, "numahint");
+	uint8_t node = NHI_UNKNOWN_NODE;
+
+	if (!page)
+		return false;
+	*page = 1;
+	if (!nhi_sys3(SYS_mprotect, page, page_size, PROT_NONE))
+		(void)nhi_place_query((uintptr_t)page, page_size, 1, &node);
+	nhi_pages_free((void *)page, page_size);
+	return node == NHI_UNKNOWN_NODE;
+}
+
 static enum nhi_page_status status_of(int status, int node, long ret)
 {
 	if (status == node)
@@ -54,6 +69,25 @@ static enum nhi_page_status status_of(int status, int node, long ret)
 	if (status == -ENOENT || status == -EFAULT)
 		return NHI_PAGE_HOLE;
 	return status >= 0 ? NHI_PAGE_BUSY : NHI_PAGE_OTHER; /* migrated half: still elsewhere */
+}
+
+/*
+ * A huge page goes as a whole for the sake of its first page in the call, and the others are "busy"
+ * with that; unless they are truly busy, they have arrived all the same.
+ */
+static void ask_the_busy(uintptr_t addr, size_t page_size, uint32_t n, int node, int *got)
+{
+	int where[CHUNK];
+	bool busy = false;
+
+	for (uint32_t i = 0; i < n; i++)
+		busy |= got[i] == -EBUSY;
+	if (!busy || n < 2 || move_pages(addr, page_size, n, NULL, where, 0) < 0)
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		if (got[i] == -EBUSY && where[i] == node)
+			got[i] = node;
+	}
 }
 
 static void place_move(uintptr_t addr, size_t page_size, uint32_t nr, int node, uint8_t *status,
@@ -73,6 +107,7 @@ static void place_move(uintptr_t addr, size_t page_size, uint32_t nr, int node, 
 				(void)move_pages(addr + (at + i) * page_size, page_size, 1, nodes,
 						 &got[i], how);
 		}
+		ask_the_busy(addr + at * page_size, page_size, n, node, got);
 		for (uint32_t i = 0; i < n; i++)
 			status[at + i] = (uint8_t)status_of(got[i], node, ret);
 	}

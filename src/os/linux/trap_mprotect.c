@@ -13,6 +13,7 @@
  */
 #include "internal.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 static int protect(const struct nhi_lx *lx, uintptr_t addr, uint32_t nr, unsigned int prot)
@@ -43,11 +44,23 @@ static void count_splits(struct nhi_lx_map *map)
 	nhi_count(&map->splits, 2);
 }
 
+/* While the pages can be seen: where they are. */
+static void note_nodes(struct nhi_lx_map *map, const struct nhi_run *run)
+{
+	uint8_t *on = map->marked_on + ((run->addr - map->pub.start) >> map->lx->page_shift);
+
+	memset(on, NHI_UNKNOWN_NODE, run->nr_pages);
+	(void)nhi_place_query(run->addr, map->lx->os.page_size, run->nr_pages, on);
+}
+
 static long mark(struct nhi_lx_map *map, struct nhi_run *run)
 {
 	struct nhi_lx *lx = map->lx;
-	int err = protect(lx, run->addr, run->nr_pages, PROT_NONE);
+	int err;
 
+	if (map->marked_on)
+		note_nodes(map, run);
+	err = protect(lx, run->addr, run->nr_pages, PROT_NONE);
 	if (err) {
 		nhi_run_status(run, 0, run->nr_pages,
 			       err == -ENOMEM ? NHI_PAGE_MAPS : NHI_PAGE_OTHER);
@@ -65,8 +78,17 @@ static long mark(struct nhi_lx_map *map, struct nhi_run *run)
 
 static int nodes(struct nhi_lx_map *map, uintptr_t addr, uint32_t nr, uint8_t *out)
 {
-	/* Linux 6.1 to 6.5 see no PROT_NONE page (474098edac26): those stay unknown. */
-	return nhi_place_query(addr, map->lx->os.page_size, nr, out);
+	int err = nhi_place_query(addr, map->lx->os.page_size, nr, out);
+	const uint8_t *on = map->marked_on;
+
+	/* Linux 6.1 to 6.5 see no PROT_NONE page (474098edac26). */
+	if (on)
+		on += (addr - map->pub.start) >> map->lx->page_shift;
+	for (uint32_t i = 0; on && i < nr; i++) {
+		if (out[i] == NHI_UNKNOWN_NODE)
+			out[i] = on[i];
+	}
+	return err;
 }
 
 static int restore(struct nhi_lx_map *map, struct nhi_run *run)

@@ -2,9 +2,12 @@
 /*
  * Which parts of a map are registered with the userfaultfd.
  *
- * Whole granules (what one PMD maps) are registered just before they lose pages, and unregistered
- * when nothing in the map is marked: in between, a hole in such a granule costs a fault through us
- * when it is first touched, and each registered stretch costs the program up to two VMAs.
+ * Whole stretches of granules (a granule is what one PMD maps) are registered just before they lose
+ * pages, and unregistered when nothing in the map is marked: in between, a hole in a stretch costs a
+ * fault through us when it is first touched, and each registered stretch costs the program up to two
+ * VMAs. A stretch is more than one granule because marking takes granules: mremap(DONTUNMAP) of a
+ * whole VMA leaves one that Linux 6.1 never merges with the next again, and the program's own
+ * mremap() over both would fail.
  *
  * A bit per granule says what to unregister; it may be set for a granule that is not registered,
  * never the other way round. Registering is asked of the kernel at every mark (0.3 us), whatever
@@ -41,9 +44,14 @@ static void granule_set(struct nhi_lx_map *map, size_t i, bool on)
 		;
 }
 
+#define STRETCH 64 /* granules */
+
 int nhi_watch(struct nhi_lx_map *map, uintptr_t start, uintptr_t end, uint64_t mode)
 {
-	size_t first = granule_of(map, start), last = granule_of(map, end - 1);
+	size_t first = granule_of(map, start) / STRETCH * STRETCH;
+	size_t last =
+		nhi_min(granule_of(map, end - 1) / STRETCH * STRETCH + STRETCH, map->nr_granules) -
+		1;
 	uintptr_t from = granule_start(map, first), to = granule_start(map, last + 1);
 	int err;
 
