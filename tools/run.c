@@ -76,7 +76,7 @@ static void usage(void)
 	       "  --keep-marks          what a region did not touch stays marked behind its end\n"
 	       "  --dry-run             mark nothing, report what would be marked\n"
 	       "  --json FILE           write a report to FILE (- is standard output)\n"
-	       "  -v, --stats           more counters at the end\n"
+	       "  -v, --verbose, --stats  more counters at the end\n"
 	       "  -q, --quiet           no summary at the end\n"
 	       "  --strict              exit with 125 rather than run the program unmanaged\n"
 	       "  --print-env           print the environment that does the same, run nothing\n"
