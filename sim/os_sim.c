@@ -543,6 +543,8 @@ static int op_restore_hard(struct nhi_os *os, struct nhi_run *run)
 
 	if (!err && run->map->trap == NHI_TRAP_SHADOW)
 		sim_raise(m->current, &own);
+	if (!err && run->node != NHI_NO_NODE && run->status[0] == NHI_PAGE_OK)
+		run->status[0] = NHI_PAGE_BUSY; /* it was not moved before */
 	return err;
 }
 

@@ -244,7 +244,6 @@ int nhi_batch_hard(struct nhi_batch *b)
 
 		if (b->status[i] != NHI_PAGE_STUCK)
 			continue;
-		b->target[i] = NHI_UNKNOWN_NODE;
 		run_of(b, i, 1, &run);
 		if (b->mm->os->ops->restore_hard(b->mm->os, &run))
 			b->status[i] = NHI_PAGE_STUCK;

@@ -121,8 +121,13 @@ int nhi_entry_trylock(struct nhi_mm *mm, uintptr_t addr, nhi_word *entry, struct
 	return 0;
 }
 
-static uint32_t *queue_of(struct nhi_mm *mm, uintptr_t addr)
+/* @addr: any address that @entry stands for, so that all who use a huge entry meet. */
+static uint32_t *queue_of(struct nhi_mm *mm, uintptr_t addr, const nhi_word *entry)
 {
+	const struct nhi_pmd *pmd = nhi_pmd_lookup(mm, addr);
+
+	if (pmd && entry == &pmd->word)
+		addr = nhi_round_down(addr, (uintptr_t)nhi_huge_size(mm));
 	return &mm->queue[(addr >> mm->page_shift) * 0x9e3779b97f4a7c15ull >> 58];
 }
 
@@ -138,7 +143,7 @@ void nhi_entry_unlock(struct nhi_mm *mm, uintptr_t addr, nhi_word *entry, nhi_wo
 		      (old & (NHI_W_PINS | NHI_W_GETS));
 	} while (!nhi_cas_release(entry, &old, new));
 	if (old & NHI_W_WAITERS) {
-		uint32_t *queue = queue_of(mm, addr);
+		uint32_t *queue = queue_of(mm, addr, entry);
 
 		/* (Q) The state is set before the count moves; pairs with nhi_entry_wait(). */
 		nhi_add_acq_rel(queue, 1);
@@ -148,7 +153,7 @@ void nhi_entry_unlock(struct nhi_mm *mm, uintptr_t addr, nhi_word *entry, nhi_wo
 
 void nhi_entry_wait(struct nhi_mm *mm, uintptr_t addr, nhi_word *entry)
 {
-	uint32_t *queue = queue_of(mm, addr);
+	uint32_t *queue = queue_of(mm, addr, entry);
 	/* Read before the flag is set: a wake-up after the flag (Q) changes it, so wait returns. */
 	uint32_t seen = nhi_load_acquire(queue);
 	nhi_word old = nhi_load_relaxed(entry);

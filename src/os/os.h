@@ -232,7 +232,10 @@ struct nhi_os_ops {
 	 * STUCK; otherwise accessible where it was, and the status says why it was not moved.
 	 */
 	int (*migrate)(struct nhi_os *os, struct nhi_run *run);
-	/* The rest of the restore ladder, for pages that were STUCK. Own events. */
+	/*
+	 * The rest of the restore ladder, for pages that were STUCK. run->node: where migrate was to
+	 * bring them; OK then means that they are there. Own events.
+	 */
 	int (*restore_hard)(struct nhi_os *os, struct nhi_run *run);
 	/* A first touch of a hole in a range that is watched. 1: zeros now; 0: not needed; -EAGAIN. */
 	int (*zero_fill)(struct nhi_os *os, struct nhi_map *map, uintptr_t addr);

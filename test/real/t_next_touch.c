@@ -251,6 +251,36 @@ static void no_byte_lost(void **state)
 	pthread_barrier_destroy(&team.ready);
 }
 
+/*
+ * Pages of the range that are not on the node that @want gives: no more than the kernel failed to move,
+ * which it may, and which is counted with the reason.
+ */
+static void assert_nodes(struct nh_mm *mm, const char *p, size_t nr, int (*want)(uintptr_t addr))
+{
+	struct nh_stats st = real_stats(mm);
+	uint64_t failed = 0, elsewhere = 0;
+
+	for (int i = 0; i < NH_REASONS; i++)
+		failed += st.failed[i];
+	for (size_t i = 0; i < nr; i++)
+		elsewhere += node_of(mm, p + i * real_page) != want((uintptr_t)p + i * real_page);
+	if (elsewhere || failed)
+		print_message("# %d elsewhere, %d failed\n", (int)elsewhere, (int)failed);
+	assert_in_range(elsewhere, 0, failed);
+	assert_in_range(elsewhere, 0, nr / 16);
+}
+
+static int on_other(uintptr_t addr)
+{
+	(void)addr;
+	return real_other_node(0);
+}
+
+static int interleaved(uintptr_t addr)
+{
+	return addr / real_page % 2 ? real_other_node(0) : 0;
+}
+
 /* mbind's modes decide at the touch: BIND and INTERLEAVE go to their nodes, whoever touches. */
 static void policies_decide(void **state)
 {
@@ -270,15 +300,10 @@ static void policies_decide(void **state)
 	assert_int_equal(nh_node_of(mm, p, 1, &node), 0);
 	assert_int_equal(node, 0);
 	real_check(p, len / 2, SEED);
-	for (size_t i = 0; i < nr / 2; i++)
-		assert_int_equal(node_of(mm, p + i * real_page), other);
+	assert_nodes(mm, p, nr / 2, on_other);
 	assert_int_equal(nh_mbind(mm, p, len, NH_MPOL_INTERLEAVE, &both, 64, NH_MPOL_MF_LAZY), 0);
 	real_check(p, len, SEED);
-	for (size_t i = 0; i < nr; i++) {
-		size_t index = ((uintptr_t)p / real_page + i) % 2;
-
-		assert_int_equal(node_of(mm, p + i * real_page), index ? other : 0);
-	}
+	assert_nodes(mm, p, nr, interleaved);
 	real_assert_balanced(mm);
 	nh_mm_destroy(mm);
 	munmap(p, len);

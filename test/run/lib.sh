@@ -96,7 +96,7 @@ pairs() {
 	for pair in "mprotect thread" "shadow thread" "shadow monitor"; do
 		# shellcheck disable=SC2086
 		set -- $pair
-		if timeout "$limit" "$NUMAHINT" run -q --strict --trap "$1" --delivery "$2" -- true 2>/dev/null; then
+		if timeout "$limit" "$NUMAHINT" run -q --strict --trap "$1" --delivery "$2" -- bash -c : 2>/dev/null; then
 			echo "$pair"
 		fi
 	done

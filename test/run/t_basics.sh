@@ -56,11 +56,11 @@ go "$NUMAHINT" run --nodes 4 --min-size 512k --keep-marks --json "$dir/report.js
 ok "--keep-marks" all 'is_code 0' same_output 'more_than marked_pages 500'
 
 for code_of in 0 1 42 125 126 127 255; do
-	go "$NUMAHINT" run -q -- sh -c "exit $code_of"
+	go "$NUMAHINT" run -q -- bash -c "exit $code_of"
 	ok "exit code $code_of passes through" is_code $code_of
 done
 # shellcheck disable=SC2016,SC2317
-go "$NUMAHINT" run -q -- sh -c 'kill -TERM $$'
+go "$NUMAHINT" run -q -- bash -c 'kill -TERM $$'
 ok "a signal passes through" is_code 143
 go "$NUMAHINT" run -- numahint-there-is-no-such-program
 ok "127: not found" all 'is_code 127' 'err_has "not found in PATH"' 'err_lines 1'
@@ -73,9 +73,9 @@ go "$NUMAHINT" run -- "$dir"
 ok "126: a directory" all 'is_code 126' 'err_has "directory"' 'err_lines 1'
 go "$NUMAHINT" run --json "$dir/none/report.json" -- true
 ok "125: a report that cannot be written" all 'is_code 125' 'err_has "No such file"' 'err_lines 1'
-NUMAHINT_PRELOAD=$dir/none go "$NUMAHINT" run --strict -- true
+NUMAHINT_PRELOAD=$dir/none go "$NUMAHINT" run --strict -- bash -c :
 ok "125: --strict, and it cannot be managed" all 'is_code 125' 'err_has "NUMAHINT_PRELOAD"' 'err_lines 1'
-NUMAHINT_PRELOAD=$dir/none go "$NUMAHINT" run -- sh -c 'exit 3'
+NUMAHINT_PRELOAD=$dir/none go "$NUMAHINT" run -- bash -c 'exit 3'
 ok "not --strict: it runs unmanaged" all 'is_code 3' 'err_has "running it unmanaged"' 'err_lines 1'
 
 # refused OPTION... : wrong usage, one line, nothing runs

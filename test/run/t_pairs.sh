@@ -16,7 +16,9 @@ same() {
 
 mapfile -t pairs < <(pairs)
 ok "there is a pair that works" [ ${#pairs[@]} -gt 0 ]
-for size in 300 1024; do
+sizes=(300 1024)
+[ -z "${NH_GUEST:-}" ] || sizes=(300) # emulation: a tenth of the speed
+for size in "${sizes[@]}"; do
 	"$STENCIL" -n $size -i 4 >"$dir/plain"
 	plain=$(strip_time "$dir/plain")
 	for pair in "${pairs[@]}"; do

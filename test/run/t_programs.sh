@@ -25,7 +25,7 @@ else
 	skip "a setuid program" "only root can make one"
 fi
 
-printf '#!/bin/sh\n"%s" -n 512 -i 2 >/dev/null\nexit 9\n' "$STENCIL" >"$dir/script"
+printf '#!/bin/bash\n"%s" -n 512 -i 2 >/dev/null\nexit 9\n' "$STENCIL" >"$dir/script"
 chmod +x "$dir/script"
 go "$NUMAHINT" run --nodes 2 -- "$dir/script"
 ok "a script: its child is managed" all 'is_code 9' 'err_has "stencil.*pages marked"'
@@ -46,9 +46,9 @@ if [ "$(id -u)" -eq 0 ] && [ -e /dev/userfaultfd ]; then
 	go "$VICTIMS/v_as" nobody "$VICTIMS/v_as" no-userfaultfd "$NUMAHINT" run --nodes 4 -- "$STENCIL" -n 512 -i 3
 fi
 ok "userfaultfd refused: mprotect does it" all 'is_code 0' 'err_has "trap mprotect, delivery thread"' '! err_has " 0 pages migrated" >/dev/null'
-go "$VICTIMS/v_as" nobody "$VICTIMS/v_as" no-userfaultfd "$NUMAHINT" run --trap shadow -- sh -c 'exit 6'
+go "$VICTIMS/v_as" nobody "$VICTIMS/v_as" no-userfaultfd "$NUMAHINT" run --trap shadow -- bash -c 'exit 6'
 if [ "$(id -u)" -ne 0 ]; then
-	go "$VICTIMS/v_as" no-userfaultfd "$NUMAHINT" run --trap shadow -- sh -c 'exit 6'
+	go "$VICTIMS/v_as" no-userfaultfd "$NUMAHINT" run --trap shadow -- bash -c 'exit 6'
 fi
 ok "userfaultfd refused, and asked for: a line with the knobs, and it runs" all 'is_code 6' 'err_lines 1' 'err_has "vm.unprivileged_userfaultfd"'
 finish

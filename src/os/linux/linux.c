@@ -232,8 +232,20 @@ static int migrate(struct nhi_os *os, struct nhi_run *run)
 
 static int restore_hard(struct nhi_os *os, struct nhi_run *run)
 {
-	(void)os;
-	return nhi_lx_map(run->map)->trap->restore_hard(nhi_lx_map(run->map), run);
+	const uint32_t words = run->huge ? 1 : run->nr_pages;
+	int err = nhi_lx_map(run->map)->trap->restore_hard(nhi_lx_map(run->map), run);
+
+	/* What migrate() had moved before it was stuck is where it was to go; emulated pages always. */
+	for (uint32_t i = 0; !err && !os->emulated && run->node != NHI_NO_NODE && i < words; i++) {
+		uint8_t node = NHI_UNKNOWN_NODE;
+
+		if (run->status[i] != NHI_PAGE_OK)
+			continue;
+		(void)nhi_place_query(run->addr + i * os->page_size, os->page_size, 1, &node);
+		if (node != run->node)
+			run->status[i] = NHI_PAGE_OTHER;
+	}
+	return err;
 }
 
 static int zero_fill(struct nhi_os *os, struct nhi_map *map, uintptr_t addr)

@@ -126,6 +126,22 @@ static int plain_register(struct nhi_lx_map *map)
 	return err;
 }
 
+/*
+ * The page at @addr stopped a MOVE, or so the kernel says. Linux 6.18 forgets, after one -EAGAIN of its
+ * own, that it went on: it moves the page and then finds it in its place, EEXIST. (With
+ * MODE_ALLOW_SRC_HOLES the same mistake makes it loop for ever if the page vanished in between; that
+ * is why the mode is not used.) Nothing else leaves pages in the shadow that are not marked.
+ */
+static bool was_moved(struct nhi_lx_map *map, uintptr_t addr, int err)
+{
+	uint8_t info = 0;
+
+	if (err != -EEXIST)
+		return false;
+	nhi_pagemap_probe(map->lx, addr, 1, &info);
+	return !(info & NHI_INFO_PRESENT);
+}
+
 /* The page at @addr stopped a MOVE; can something be done about it? true: try again. */
 static bool mend(struct nhi_lx_map *map, uintptr_t addr, int err, unsigned int prot)
 {
@@ -170,8 +186,7 @@ static void out_by_move(struct nhi_lx_map *map, struct nhi_run *run)
 	while (first < nr) {
 		uintptr_t addr = run->addr + nhi_bytes(lx, first);
 		uint32_t n = nhi_min(limit, nr - first), done;
-		int err = nhi_uffd_move(lx, &lx->plain, nhi_kept(map, addr), addr, n,
-					UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES, &done);
+		int err = nhi_uffd_move(lx, &lx->plain, nhi_kept(map, addr), addr, n, 0, &done);
 
 		nhi_run_status(run, first, first + done, NHI_PAGE_OK);
 		first += done;
@@ -186,6 +201,14 @@ static void out_by_move(struct nhi_lx_map *map, struct nhi_run *run)
 			continue;
 		}
 		addr = run->addr + nhi_bytes(lx, first);
+		if (err == -ENOENT || was_moved(map, addr, err)) {
+			/* A hole in a huge page that is none any more: marked with the rest. */
+			bool hole = err == -ENOENT && !run->huge;
+
+			nhi_run_status(run, first, first + 1, hole ? NHI_PAGE_HOLE : NHI_PAGE_OK);
+			first++;
+			continue;
+		}
 		if (mended != first && mend(map, addr, err, run->prot)) {
 			mended = first;
 			continue;
