@@ -11,6 +11,7 @@ static const struct nht_verb verbs[] = {
 	{ "run", "run a program with NUMA hinting faults on its large allocations", nht_run },
 	{ "strips", "draw where pages sat before and after, from a report of run --json",
 	  nht_strips },
+	{ "doctor", "what works here, and what to change for more", nht_doctor },
 	{ "topo", "the machine's NUMA nodes, or those of a synthetic topology", nht_topo },
 };
 
@@ -23,7 +24,7 @@ static void usage(FILE *to)
 	fprintf(to,
 		"\n  -h, --help     this text; numahint VERB --help tells more\n"
 		"  --version      the version\n\n"
-		"Exit codes: 2 wrong usage, 125 numahint failed, 126 the program cannot be executed,\n"
+		"Exit codes: 1 doctor: nothing works here, 2 wrong usage, 125 numahint failed, 126 the program cannot be executed,\n"
 		"127 it was not found; otherwise the program's own.\n");
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 /* Exit codes; what a program returns is its own affair. */
+#define NHT_NOTHING	   1 /* doctor: nothing works here */
 #define NHT_USAGE	   2
 #define NHT_FAILED	   125
 #define NHT_NOT_EXECUTABLE 126
@@ -23,6 +24,7 @@ struct nht_verb {
 int nht_run(int argc, char **argv);
 int nht_topo(int argc, char **argv);
 int nht_strips(int argc, char **argv);
+int nht_doctor(int argc, char **argv);
 
 /* common.c */
 /* "numahint VERB: ..." on stderr, with a newline. */
@@ -45,6 +47,8 @@ const char *nht_bytes(uint64_t bytes);
  * Return: 1 to 255; -EINVAL.
  */
 int nht_parse_nodes(const char *text, const char **why);
+/* This machine as hwloc sees it: a table, or members of an object of JSON without its braces. */
+void nht_print_machine(bool json);
 
 /* program.c: what can be said of a program before it runs */
 struct nht_program {
