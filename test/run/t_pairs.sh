@@ -16,8 +16,10 @@ same() {
 
 mapfile -t pairs < <(pairs)
 ok "there is a pair that works" [ ${#pairs[@]} -gt 0 ]
-sizes=(300 1024)
-[ -z "${NH_GUEST:-}" ] || sizes=(300) # emulation: a tenth of the speed
+sizes=(300 1024) copies=(never always) again=(--when every=3ms)
+if [ -n "${NH_GUEST:-}" ]; then # emulation: a tenth of the speed
+	sizes=(300) copies=(never) again=(--when every=50ms)
+fi
 for size in "${sizes[@]}"; do
 	"$STENCIL" -n $size -i 4 >"$dir/plain"
 	plain=$(strip_time "$dir/plain")
@@ -27,11 +29,11 @@ for size in "${sizes[@]}"; do
 		go "$NUMAHINT" run "${options[@]}" -- "$STENCIL" -n $size -i 4
 		ok "stencil $size, $pair" all same "is_value trap $trap_name" "is_value delivery $delivery" 'more_than migrated_pages 40' \
 			'is_value local_after 1.0000'
-		for copy in never always; do
+		for copy in "${copies[@]}"; do
 			go "$NUMAHINT" run -q "${options[@]}" --copy $copy -- "$STENCIL" -n $size -i 4
 			ok "stencil $size, $pair, copy $copy" all same 'more_than migrated_pages 40'
 		done
-		go "$NUMAHINT" run -q "${options[@]}" --when every=3ms -- "$STENCIL" -n $size -i 40
+		go "$NUMAHINT" run -q "${options[@]}" "${again[@]}" -- "$STENCIL" -n $size -i 40
 		"$STENCIL" -n $size -i 40 >"$dir/plain40"
 		ok "stencil $size, $pair, marked again and again" all 'is_code 0' '[ "$(strip_time "$dir/out")" = "$(strip_time "$dir/plain40")" ]'
 	done
