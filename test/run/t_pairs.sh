@@ -21,20 +21,20 @@ if [ -n "${NH_GUEST:-}" ]; then # emulation: a tenth of the speed
 	sizes=(300) copies=(never) again=(--when every=50ms)
 fi
 for size in "${sizes[@]}"; do
-	"$STENCIL" -n $size -i 4 >"$dir/plain"
+	"$STENCIL" -n "$size" -i 4 >"$dir/plain"
 	plain=$(strip_time "$dir/plain")
 	for pair in "${pairs[@]}"; do
 		read -r trap_name delivery <<<"$pair"
 		options=(--nodes 4 --min-size 256K --trap "$trap_name" --delivery "$delivery" --json "$dir/report.json")
-		go "$NUMAHINT" run "${options[@]}" -- "$STENCIL" -n $size -i 4
+		go "$NUMAHINT" run "${options[@]}" -- "$STENCIL" -n "$size" -i 4
 		ok "stencil $size, $pair" all same "is_value trap $trap_name" "is_value delivery $delivery" 'more_than migrated_pages 40' \
 			'is_value local_after 1.0000'
 		for copy in "${copies[@]}"; do
-			go "$NUMAHINT" run -q "${options[@]}" --copy $copy -- "$STENCIL" -n $size -i 4
+			go "$NUMAHINT" run -q "${options[@]}" --copy "$copy" -- "$STENCIL" -n "$size" -i 4
 			ok "stencil $size, $pair, copy $copy" all same 'more_than migrated_pages 40'
 		done
-		go "$NUMAHINT" run -q "${options[@]}" "${again[@]}" -- "$STENCIL" -n $size -i 40
-		"$STENCIL" -n $size -i 40 >"$dir/plain40"
+		go "$NUMAHINT" run -q "${options[@]}" "${again[@]}" -- "$STENCIL" -n "$size" -i 40
+		"$STENCIL" -n "$size" -i 40 >"$dir/plain40"
 		ok "stencil $size, $pair, marked again and again" all 'is_code 0' '[ "$(strip_time "$dir/out")" = "$(strip_time "$dir/plain40")" ]'
 	done
 done

@@ -149,7 +149,11 @@ static void events_end(struct nhi_lx *lx, const struct nhi_os_sink *sink)
 	sink->event_end(lx->mm);
 }
 
-/* What the monitor does while the helper makes a call for it. */
+/*
+ * What the monitor does while the helper makes a call for it. An event that was read cannot be dealt
+ * with now, for it may need the pages that the call is about; so no fault is resolved until it has
+ * been: see do_faults().
+ */
 static void read_meanwhile(struct nhi_lx *lx)
 {
 	const struct nhi_os_sink *sink =
@@ -160,7 +164,7 @@ static void read_meanwhile(struct nhi_lx *lx)
 	if (!nested)
 		events_begin(lx, sink);
 	drain(lx);
-	if (!nested)
+	if (!nested && !lx->monitor.events.nr)
 		events_end(lx, sink);
 }
 
@@ -342,6 +346,10 @@ static void do_faults(struct nhi_lx *lx, const struct nhi_os_sink *sink)
 	for (uint32_t i = 0; i < q->nr; i++) {
 		if (!do_fault(lx, sink, &q->msg[i]))
 			q->msg[kept++] = q->msg[i];
+		if (in_event) { /* read_meanwhile() */
+			do_events(lx, sink);
+			events_end(lx, sink);
+		}
 	}
 	q->nr = kept;
 }
