@@ -229,7 +229,7 @@ def main():
     args.add_argument('--build', required=True, help='the Meson build tree')
     args.add_argument('--results', required=True, help='file to write')
     args.add_argument('--matrix', default='6.1-2 6.1-4c 6.12-2 6.12-4c', help='guests, e.g. "6.1-2 6.12-4c"')
-    args.add_argument('--budget', type=int, default=660, metavar='S', help='time for all guests together (660)')
+    args.add_argument('--budget', type=int, default=840, metavar='S', help='time for all guests together (840)')
     args.add_argument('--jobs', type=int, default=2 if (os.cpu_count() or 1) >= 4 else 1, help='guests at a time')
     args.add_argument('--only', metavar='REGEX', help='only the tests whose name matches')
     options = args.parse_args()
