@@ -3,6 +3,7 @@
  * nh-compare METHOD SCENARIO: one run, one line of JSON. `./dev compare` runs all of them in a guest
  * with real nodes and makes tables and plots.
  */
+#include "atomic.h"
 #include "compare.h"
 
 #include <getopt.h>
@@ -50,9 +51,9 @@ static void *thread_main(void *arg)
 static void lead(unsigned int phase, size_t *misplaced)
 {
 	pthread_barrier_wait(&run.barrier);
-	__atomic_store_n(&run.phase, phase, __ATOMIC_RELAXED);
+	nhi_store_relaxed(&run.phase, phase);
 	*misplaced += cmp_misplaced(&run);
-	__atomic_store_n(&run.stop, false, __ATOMIC_RELAXED);
+	nhi_store_relaxed(&run.stop, false);
 	run.start_ns = cmp_now_ns();
 	run.error = run.method->begin(&run);
 	pthread_barrier_wait(&run.barrier);
@@ -61,7 +62,7 @@ static void lead(unsigned int phase, size_t *misplaced)
 		usleep(LOOK_US);
 	} while (cmp_now_ns() - run.start_ns < run.duration_ns);
 	cmp_look(&run);
-	__atomic_store_n(&run.stop, true, __ATOMIC_RELAXED);
+	nhi_store_relaxed(&run.stop, true);
 	pthread_barrier_wait(&run.barrier);
 }
 

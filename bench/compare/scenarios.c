@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Who touches what, in which order. */
+#include "atomic.h"
 #include "compare.h"
 
 #include <sched.h>
@@ -39,7 +40,7 @@ const struct cmp_scenario cmp_scenarios[] = {
 
 void cmp_block(const struct cmp_run *run, int index, size_t *first, size_t *nr)
 {
-	const unsigned int phase = __atomic_load_n(&run->phase, __ATOMIC_RELAXED);
+	const unsigned int phase = nhi_load_relaxed(&run->phase);
 	size_t block = run->pages / (size_t)run->nr_threads;
 
 	*first = (size_t)((index + (int)phase) % run->nr_threads) * block;
@@ -137,8 +138,8 @@ void cmp_work(struct cmp_thread *t)
 	size_t first, nr;
 
 	cmp_block(run, t->index, &first, &nr);
-	while (!__atomic_load_n(&run->stop, __ATOMIC_RELAXED)) {
-		for (size_t i = 0; i < nr && !__atomic_load_n(&run->stop, __ATOMIC_RELAXED); i++) {
+	while (!nhi_load_relaxed(&run->stop)) {
+		for (size_t i = 0; i < nr && !nhi_load_relaxed(&run->stop); i++) {
 			size_t page = first + i;
 
 			x = x * 6364136223846793005ull + 1442695040888963407ull;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Where the pages are, asked of the kernel, and what is in its counters. */
+#include "atomic.h"
 #include "compare.h"
 
 #include <stdio.h>
@@ -48,7 +49,7 @@ static void where(struct cmp_run *run, const size_t *page, int *node, size_t nr)
 /* One point of the curve: pages that are used, evenly spread. Marked ones are nowhere. */
 void cmp_look(struct cmp_run *run)
 {
-	const unsigned int phase = __atomic_load_n(&run->phase, __ATOMIC_RELAXED);
+	const unsigned int phase = nhi_load_relaxed(&run->phase);
 	size_t page[CMP_SAMPLES], nr = 0, local = 0;
 	int node[CMP_SAMPLES], user[CMP_SAMPLES];
 	int64_t at = cmp_now_ns() - run->start_ns;
