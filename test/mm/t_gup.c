@@ -5,6 +5,7 @@
  *	 H: policy BIND{1}, marked by LAZY: a hinting fault migrates. R: BIND{0}: it only restores.
  */
 #include "gup.h"
+#include "cases.h"
 #include "rig.h"
 
 #define HONOR NHI_FOLL_HONOR_NUMA_FAULT
@@ -433,27 +434,27 @@ TEST(dropping_and_moving_what_is_referenced)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(case_017_049_read_without_honor_leaves_the_hint),
-		cmocka_unit_test(case_018_honor_takes_the_hinting_fault_first),
-		cmocka_unit_test(case_020_huge_marked_page_with_honor),
-		cmocka_unit_test(case_022_write_implies_honor),
-		cmocka_unit_test(case_024_forced_write_into_read_only_private_memory),
-		cmocka_unit_test(case_025_forced_write_where_writing_is_allowed_faults),
-		cmocka_unit_test(case_027_028_030_inaccessible_memory),
-		cmocka_unit_test(case_029_force_limits),
-		cmocka_unit_test(case_031_force_and_honor_are_independent),
-		cmocka_unit_test(case_033_063_dump_allocates_nothing),
-		cmocka_unit_test(case_034_nofault),
-		cmocka_unit_test(case_040_059_partial_results),
-		cmocka_unit_test(case_041_only_marked_pages_fault),
+		CASES(case_017_049_read_without_honor_leaves_the_hint, "17 49"),
+		CASES(case_018_honor_takes_the_hinting_fault_first, "18"),
+		CASES(case_020_huge_marked_page_with_honor, "20"),
+		CASES(case_022_write_implies_honor, "22"),
+		CASES(case_024_forced_write_into_read_only_private_memory, "24"),
+		CASES(case_025_forced_write_where_writing_is_allowed_faults, "25"),
+		CASES(case_027_028_030_inaccessible_memory, "27 30"),
+		CASES(case_029_force_limits, "29"),
+		CASES(case_031_force_and_honor_are_independent, "31"),
+		CASES(case_033_063_dump_allocates_nothing, "33"),
+		CASES(case_034_nofault, "34"),
+		CASES(case_040_059_partial_results, "40 59"),
+		CASES(case_041_only_marked_pages_fault, "41"),
 		cmocka_unit_test(case_042_without_pages_it_only_brings_in),
-		cmocka_unit_test(case_046_to_050_062_arguments),
-		cmocka_unit_test(case_054_to_057_fast_stops_at_a_hint),
+		CASES(case_046_to_050_062_arguments, "46 47 48 50 62"),
+		CASES(case_054_to_057_fast_stops_at_a_hint, "54 56 57"),
 		cmocka_unit_test(case_014_015_016_follow_page),
-		cmocka_unit_test(case_064_065_populate_and_fault_in),
+		CASES(case_064_065_populate_and_fault_in, "64"),
 		cmocka_unit_test(referenced_pages_are_neither_marked_nor_moved),
-		cmocka_unit_test(case_116_128_a_reference_on_a_marked_page_keeps_it_from_migrating),
-		cmocka_unit_test(case_138_a_reference_on_a_subpage_holds_the_huge_page),
+		CASES(case_116_128_a_reference_on_a_marked_page_keeps_it_from_migrating, "128"),
+		CASES(case_138_a_reference_on_a_subpage_holds_the_huge_page, "138"),
 		cmocka_unit_test(pin_without_honor_restores_in_place),
 		cmocka_unit_test(reference_on_memory_that_is_managed_later),
 		cmocka_unit_test(dropping_and_moving_what_is_referenced),

@@ -3,6 +3,7 @@
  * What: which pages marking marks, which it leaves alone and why, and what it counts.
  * How:  one task on the simulated machine, in both ways of marking; the machine is asked afterwards.
  */
+#include "cases.h"
 #include "rig.h"
 
 static const struct sim_conf shapes[] = {
@@ -285,15 +286,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(case_083_marks_present_pages_and_moves_none),
-		cmocka_unit_test(case_094_marked_pages_and_holes_are_left_alone),
-		cmocka_unit_test(case_096_shared_pages_are_not_marked),
+		CASES(case_094_marked_pages_and_holes_are_left_alone, "94"),
+		CASES(case_096_shared_pages_are_not_marked, "96"),
 		cmocka_unit_test(case_097_pinned_pages_are_not_marked),
 		cmocka_unit_test(pages_pinned_in_their_entry_are_not_marked),
-		cmocka_unit_test(case_089_inaccessible_ranges_are_skipped),
-		cmocka_unit_test(case_098_huge_page_is_marked_as_one),
-		cmocka_unit_test(case_099_partly_covered_huge_page_is_split),
+		CASES(case_089_inaccessible_ranges_are_skipped, "89"),
+		CASES(case_098_huge_page_is_marked_as_one, "98 108"),
+		CASES(case_099_partly_covered_huge_page_is_split, "99"),
 		cmocka_unit_test(case_099_marked_huge_page_then_half_of_it),
-		cmocka_unit_test(case_100_counts_base_pages),
+		CASES(case_100_counts_base_pages, "100"),
 		cmocka_unit_test(shared_huge_page_and_pinned_huge_page_are_left_alone),
 		cmocka_unit_test(shared_mappings_are_marked_unless_mapped_twice),
 		cmocka_unit_test(unmark_restores_in_place),

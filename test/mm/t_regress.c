@@ -3,6 +3,7 @@
  * What: bugs that the engine once had, one test each.
  * How:  on the simulated machine; a test says what was wrong.
  */
+#include "cases.h"
 #include "rig.h"
 
 #include <string.h>
@@ -187,9 +188,9 @@ static void eager_move_keeps_fork_out(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(case_078_091_holes_are_passed_over),
-		cmocka_unit_test(case_067_081_moving_uses_marks_up),
-		cmocka_unit_test(case_081_shared_pages_are_left_out),
+		CASES(case_078_091_holes_are_passed_over, "78"),
+		CASES(case_067_081_moving_uses_marks_up, "67"),
+		CASES(case_081_shared_pages_are_left_out, "81"),
 		cmocka_unit_test(eager_move_of_a_huge_page_that_was_marked),
 		cmocka_unit_test(stuck_and_interrupted_in_one_fault),
 		cmocka_unit_test(monitor_does_not_wait_for_an_entry),

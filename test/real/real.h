@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "cases.h"
+
 struct pair {
 	enum nh_trap trap;
 	enum nh_delivery delivery;
@@ -40,6 +42,16 @@ static inline const struct pair *real_pair(void **state)
 	REAL_TEST(fn, 0, "mprotect/thread"), REAL_TEST(fn, 1, "shadow/thread"),       \
 		REAL_TEST(fn, 2, "shadow/monitor"), REAL_TEST(fn, 3, "minor/thread"), \
 		REAL_TEST(fn, 4, "minor/monitor")
+/* The same for a test that shows cases: see test/conformance/cases.h. */
+#define REAL_CASE(fn, cases, i, n)                                          \
+	{                                                                   \
+		.name = CASES_NAME(#fn " [" n "]", cases), .test_func = fn, \
+		.setup_func = real_setup_##i                                \
+	}
+#define REAL_CASES(fn, cases)                                                                 \
+	REAL_CASE(fn, cases, 0, "mprotect/thread"), REAL_CASE(fn, cases, 1, "shadow/thread"), \
+		REAL_CASE(fn, cases, 2, "shadow/monitor"),                                    \
+		REAL_CASE(fn, cases, 3, "minor/thread"), REAL_CASE(fn, cases, 4, "minor/monitor")
 int real_setup_0(void **state);
 int real_setup_1(void **state);
 int real_setup_2(void **state);

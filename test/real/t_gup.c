@@ -79,7 +79,6 @@ static void pinned_pages_are_neither_marked_nor_moved(void **state)
 	done(mm, p);
 }
 
-/* Cases 14, 15, 17, 18, 22, 34, 54, 66, 116. */
 static void honor_is_the_callers_choice(void **state)
 {
 	struct nh_mm *mm = real_mm(real_pair(state));
@@ -323,7 +322,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		REAL_TESTS(pinned_pages_are_neither_marked_nor_moved),
-		REAL_TESTS(honor_is_the_callers_choice),
+		REAL_CASES(honor_is_the_callers_choice, "14 15 17 18 49 56 128"),
 		REAL_TESTS(direct_io_into_pinned_memory),
 		REAL_TESTS(io_uring_fixed_buffers),
 		REAL_TESTS(vmsplice_of_pinned_memory),

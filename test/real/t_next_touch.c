@@ -314,12 +314,12 @@ static void policies_decide(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		REAL_TESTS(touch_moves),
-		REAL_TESTS(local_touch_restores),
-		REAL_TESTS(writes_arrive),
+		REAL_CASES(touch_moves, "5 83 115"),
+		REAL_CASES(local_touch_restores, "112"),
+		REAL_CASES(writes_arrive, "118"),
 		REAL_TESTS(holes_stay_holes),
 		REAL_TESTS(sparse_touch_moves_little),
-		REAL_TESTS(policies_decide),
+		REAL_CASES(policies_decide, "120"),
 		REAL_TESTS(no_byte_lost),
 	};
 
