@@ -74,11 +74,11 @@ def ms(value):
 def table(data, scenario):
     rows = [r for r in data['runs'] if r['scenario'] == scenario]
     lines = [f'### {scenario}: {WHAT[scenario]}', '',
-             '| method | ms until 99 % local | pages moved | of these for nothing | longest pause, ms | kernel CPU, s | local at the end |',
-             '|---|---:|---:|---:|---:|---:|---:|']
+             '| method | ms until 99 % local | pages moved | of these for nothing | caller, ms | longest pause of the others, ms | kernel CPU, s | local at the end |',
+             '|---|---:|---:|---:|---:|---:|---:|---:|']
     for r in rows:
         lines.append(f'| {r["method"]} | {ms(r["ms_to_local"])} | {r["moved"]} | {r["for_nothing"]} | '
-                     f'{r["longest_pause_ms"]:.1f} | {r["sys_s"]:.2f} | {100 * r["local_after"]:.1f} % |')
+                     f'{r["begin_ms"]:.0f} | {r["longest_pause_ms"]:.1f} | {r["sys_s"]:.2f} | {100 * r["local_after"]:.1f} % |')
     needed = max((r['needed'] for r in rows), default=0)
     return '\n'.join(lines + ['', f'Misplaced at the start, all phases together: {needed} of {rows[0]["pages"]} pages.', ''])
 

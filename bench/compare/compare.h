@@ -36,7 +36,7 @@ struct cmp_method {
 	const char *what;
 	/* Why it cannot run here, or NULL. */
 	const char *(*missing)(struct cmp_run *run);
-	/* The threads are about to start; again at the start of each phase, with all of them waiting. */
+	/* At the start of each phase, while the threads work already. */
 	int (*begin)(struct cmp_run *run);
 	void (*end)(struct cmp_run *run);
 	bool shared_memory; /* wants MAP_SHARED */
@@ -72,6 +72,7 @@ struct cmp_run {
 	bool stop;	    /* atomic: the phase is over */
 	int64_t start_ns;   /* of the phase */
 	int error;	    /* of a begin() */
+	int64_t begin_ns;   /* what begin() took, the longest */
 
 	struct cmp_look curve[CMP_CURVE];
 	unsigned int nr_looks;
