@@ -111,8 +111,8 @@ static void report(const struct rusage *before, const struct rusage *after, uint
 	       "\"user_s\": %.2f, \"sys_s\": %.2f, \"rounds\": %llu, \"local_after\": %.4f, \"curve\": [",
 	       run.method->name, run.scenario->name, run.pages, ms_to_local(), needed,
 	       (unsigned long long)moved, (unsigned long long)(moved > needed ? moved - needed : 0),
-	       (double)run.begin_ns / 1e6,
-	       (double)longest / 1e6, seconds(after->ru_utime) - seconds(before->ru_utime),
+	       (double)run.begin_ns / 1e6, (double)longest / 1e6,
+	       seconds(after->ru_utime) - seconds(before->ru_utime),
 	       seconds(after->ru_stime) - seconds(before->ru_stime), (unsigned long long)rounds,
 	       run.nr_looks ? run.curve[run.nr_looks - 1].local : 0);
 	for (unsigned int i = 0; i < run.nr_looks; i++)

@@ -105,6 +105,26 @@ static int lock_around(struct nhi_batch *b, struct nhi_mm *mm, const struct nhi_
 	return err;
 }
 
+/*
+ * Who touched @addr, if that is not known: who did so last, if only known threads use this memory. It
+ * stays counted as unknown.
+ */
+static void guess(const struct nhi_batch *b, uintptr_t addr, struct nhi_toucher *who)
+{
+	struct nhi_map *map = b->vma->map;
+	uint32_t at = b->huge ? 0 : nhi_nr_pages(b->mm, b->addr, addr);
+	uint8_t last = nhi_word_last_node(nhi_load_relaxed(&b->entry[at]));
+
+	if (!nhi_load_relaxed(&map->guess))
+		return;
+	if (who->node >= 0)
+		nhi_store_relaxed(&map->last_node, who->node + 1);
+	else if (last != NHI_UNKNOWN_NODE)
+		who->node = last;
+	else
+		who->node = nhi_load_relaxed(&map->last_node) - 1;
+}
+
 static void decide(struct nhi_batch *b, const struct nhi_toucher *who)
 {
 	uint32_t words = b->huge ? 1 : b->nr;
@@ -129,7 +149,7 @@ static void decide(struct nhi_batch *b, const struct nhi_toucher *who)
  * there. @by_how_many: 1; -1 takes it back, for it will be tried again.
  */
 static void account(struct nhi_batch *b, uintptr_t addr, const struct nhi_toucher *who,
-		    enum nhi_delivery by, uint64_t by_how_many)
+		    bool unknown, enum nhi_delivery by, uint64_t by_how_many)
 {
 	struct nhi_mm *mm = b->mm;
 	uint32_t at = b->huge ? 0 : nhi_nr_pages(mm, b->addr, addr);
@@ -142,7 +162,7 @@ static void account(struct nhi_batch *b, uintptr_t addr, const struct nhi_touche
 	if (b->node[at] == who->node)
 		nhi_mm_count(mm, b->slot, NHI_C_HINTING_LOCAL, by_how_many);
 	nhi_mm_count(mm, b->slot, NHI_C_AROUND, b->huge ? 0 : by_how_many * (b->nr - 1));
-	if (who->node < 0)
+	if (unknown)
 		nhi_mm_count(mm, b->slot, NHI_C_UNKNOWN_TOUCHERS, by_how_many);
 	nhi_mm_count(mm, b->slot, by == NHI_DELIVERY_MONITOR ? NHI_C_BY_MONITOR : NHI_C_BY_THREAD,
 		     by_how_many);
@@ -162,8 +182,9 @@ static bool resolved(const struct nhi_batch *b, uintptr_t addr)
 
 /* One try, under mmap_lock for reading. -EAGAIN: again; -EDEADLK: wait for the entry first. */
 static int fault_once(struct nhi_mm *mm, struct nhi_batch *b, uintptr_t addr, bool write,
-		      const struct nhi_toucher *who, enum nhi_delivery by)
+		      const struct nhi_toucher *toucher, enum nhi_delivery by)
 {
+	struct nhi_toucher likely = *toucher, *who = &likely;
 	struct nhi_around *a = around_of(mm, who);
 	struct nhi_vma *vma = nhi_vma_find(mm, addr);
 	uint32_t window, stream, pages;
@@ -182,13 +203,14 @@ static int fault_once(struct nhi_mm *mm, struct nhi_batch *b, uintptr_t addr, bo
 	if (err)
 		return not_marked(mm, vma, addr, a, b->slot);
 	nhi_batch_locate(b);
+	guess(b, addr, who);
 	decide(b, who);
 	pages = b->nr; /* fewer afterwards, if an event came in between */
-	account(b, addr, who, by, 1);
+	account(b, addr, who, toucher->node < 0, by, 1);
 	err = nhi_batch_resolve(b, who);
 	if (err == -EAGAIN && !resolved(b, addr)) {
 		b->nr = pages;
-		account(b, addr, who, by, (uint64_t)-1);
+		account(b, addr, who, toucher->node < 0, by, (uint64_t)-1);
 		return err;
 	}
 	around_done(a, stream, b->addr + ((uintptr_t)b->nr << mm->page_shift), window);

@@ -86,6 +86,12 @@ struct nhi_map {
 	enum nhi_delivery delivery;
 	uint32_t refs;	 /* VMAs and operations under way; the last put detaches; the engine's */
 	uint64_t marked; /* pages marked now; the engine's, the os may read it */
+	/*
+	 * Faults whose toucher is unknown count as the last known one's of the page, or of the map:
+	 * for memory that only known threads use (a guest's). The engine's; a hint, so relaxed.
+	 */
+	bool guess;
+	int last_node; /* + 1; 0: none yet */
 };
 
 /*

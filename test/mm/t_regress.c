@@ -185,6 +185,61 @@ static void eager_move_keeps_fork_out(void **state)
 	rig_free(r);
 }
 
+/* Who waited for a huge page slept where only waiters of its first page were woken. */
+static void waiters_of_a_huge_page_are_woken(void **state)
+{
+	struct rig *r = rig_make(&shadow, 1);
+	uint32_t words[2][NHI_WAIT_QUEUES];
+	bool huge, moved = false;
+	nhi_word *entry, old;
+
+	(void)state;
+	rig_map(r, 0, r->m->pages_per_huge);
+	assert_int_equal(sim_populate_huge(&r->t[0], at(r, 0), 100), 0);
+	assert_int_equal(rig_manage(r, 0, r->m->pages_per_huge), 0);
+	assert_true(rig_mark(r, 0, r->m->pages_per_huge) > 0);
+	entry = nhi_entry_lookup(r->mm, at(r, 3), &huge);
+	assert_true(huge);
+	assert_int_equal(
+		nhi_entry_trylock(r->mm, at(r, 0), entry, NULL, NHI_WANT(NHI_MARKED), &old), 0);
+	/* A waiter that came by page 3; its flag is all that the holder sees of it. */
+	*entry |= NHI_W_WAITERS;
+	memcpy(words[0], r->mm->queue, sizeof(words[0]));
+	nhi_entry_unlock(r->mm, at(r, 3), entry, old);
+	memcpy(words[1], r->mm->queue, sizeof(words[1]));
+	assert_int_equal(
+		nhi_entry_trylock(r->mm, at(r, 0), entry, NULL, NHI_WANT(NHI_MARKED), &old), 0);
+	*entry |= NHI_W_WAITERS;
+	nhi_entry_unlock(r->mm, at(r, 0), entry, old);
+	for (int i = 0; i < NHI_WAIT_QUEUES; i++) {
+		/* The queue that the first unlocking woke is the one that the second did. */
+		assert_int_equal(r->mm->queue[i] - words[1][i], words[1][i] - words[0][i]);
+		moved |= words[1][i] != words[0][i];
+	}
+	assert_true(moved);
+	rig_free(r);
+}
+
+/* A guest's fault by a kernel worker left the page where it was, or sent it to node -1. */
+static void unknown_toucher_of_guest_memory(void **state)
+{
+	const struct nhi_toucher known = { .tid = 7, .cpu = -1, .node = 1 };
+	const struct nhi_toucher worker = { .tid = 8, .cpu = -1, .node = NHI_NO_NODE };
+	struct rig *r = rig_make(&shadow, 1);
+
+	(void)state;
+	rig_ready(r, 0, 4);
+	assert_int_equal(rig_mbind(r, 0, 4, LOCAL, 0, LAZY), 4);
+	assert_int_equal(nhi_fault(r->mm, at(r, 0), false, &worker, NHI_DELIVERY_THREAD), 0);
+	assert_int_equal(rig_node(r, 0), 0); /* not a guest's: stays */
+	nhi_vma_find(r->mm, at(r, 0))->map->guess = true;
+	assert_int_equal(nhi_fault(r->mm, at(r, 1), false, &known, NHI_DELIVERY_THREAD), 0);
+	assert_int_equal(nhi_fault(r->mm, at(r, 2), false, &worker, NHI_DELIVERY_THREAD), 0);
+	assert_int_equal(rig_node(r, 2), 1); /* the last known of the map */
+	assert_int_equal(rig_count(r, NHI_C_UNKNOWN_TOUCHERS), 2);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +250,8 @@ int main(void)
 		cmocka_unit_test(stuck_and_interrupted_in_one_fault),
 		cmocka_unit_test(monitor_does_not_wait_for_an_entry),
 		cmocka_unit_test(eager_move_keeps_fork_out),
+		cmocka_unit_test(waiters_of_a_huge_page_are_woken),
+		cmocka_unit_test(unknown_toucher_of_guest_memory),
 	};
 
 	return cmocka_run_group_tests_name("regress", tests, NULL, NULL);

@@ -222,6 +222,12 @@ void nhi_lx_other(struct nhi_lx *lx, int tid, struct nhi_toucher *who)
 	if (tid <= 0)
 		return;
 	if (lx->os.emulated) {
+		uint64_t old = 0;
+
+		/* Not one of ours: a kernel worker, say (KVM's asynchronous page faults). */
+		if ((!tid_slot(lx, tid, &old) || !old) &&
+		    nhi_sys3(SYS_tgkill, nhi_sys0(SYS_getpid), tid, 0))
+			return;
 		who->node = emulated_node(lx, tid);
 		return;
 	}
