@@ -433,7 +433,7 @@ class Guest:
         for port in ('out', 'err', 'ctl'):
             command += ['-chardev', f'socket,id={port},path={self.dir}/{port}',
                         '-device', f'virtserialport,chardev={port},name=nh.{port}']
-        return command + self.options.qemu_arg
+        return shlex.split(self.options.under) + command + self.options.qemu_arg
 
     def run(self, words, env, on_stdout, on_stderr):
         """Boots and runs; the exit code of the command, or EXIT_TIMEOUT or EXIT_OWN_FAILURE with self.message set."""
@@ -593,6 +593,7 @@ def parser():
     args.add_argument('--timeout', type=int, default=600, metavar='S', help='kill the guest after S seconds (600)')
     args.add_argument('--append', default='', help='more kernel parameters')
     args.add_argument('--qemu-arg', action='append', default=[], metavar='ARG', help='one more argument for QEMU')
+    args.add_argument('--under', default='', metavar='COMMAND', help='run QEMU itself under this command: "numahint run --"')
     args.add_argument('--build', metavar='DIR', help='build tree whose programs and libraries come along')
     args.add_argument('--cwd', default=os.environ.get('NH_CWD') or os.getcwd(), help='working directory in the guest')
     args.add_argument('--keep', action='store_true', help='keep initramfs, console log and the QEMU command line')
