@@ -54,7 +54,8 @@ static int find_misplaced(struct eager *e, uint32_t nr)
 			node[i] = node[i] == NHI_UNKNOWN_NODE ? e->vma.home : node[i];
 		}
 		if (info[i] & NHI_INFO_PRESENT && (e->all || !(info[i] & NHI_INFO_SHARED)))
-			target = nhi_eager_target(mm, &e->vma, addr_of(e, i), node[i], &e->who);
+			target = nhi_eager_target(mm, &e->vma, addr_of(e, i), node[i], e->scale > 1,
+						  &e->who);
 		e->target[i] = target < 0 ? NHI_UNKNOWN_NODE : (uint8_t)target;
 	}
 	return err;

@@ -132,7 +132,7 @@ static void decide(struct nhi_batch *b, const struct nhi_toucher *who)
 	for (uint32_t i = 0; i < words; i++) {
 		uintptr_t addr = b->addr + ((uintptr_t)i << b->mm->page_shift);
 		nhi_word word = nhi_load_relaxed(&b->entry[i]);
-		int target = nhi_misplaced(b->mm, b->vma, addr, b->node[i], word, who);
+		int target = nhi_misplaced(b->mm, b->vma, addr, b->node[i], word, b->huge, who);
 
 		/* Whoever got the page may use it: it stays where it is (cases 128, 138). */
 		if (target >= 0 && nhi_word_gets(word)) {

@@ -88,12 +88,17 @@ static int check_mapping(const struct gup *g)
 	const struct nhi_mapping *in = &g->in;
 	const bool force = g->flags & NHI_FOLL_FORCE;
 
+	const unsigned int dirtying = NHI_FOLL_PIN | NHI_FOLL_LONGTERM | NHI_FOLL_WRITE;
+
 	if (in->kind == NHI_KIND_SPECIAL)
 		return -EFAULT;
 	if (g->flags & NHI_FOLL_ANON && (in->kind != NHI_KIND_ANON || in->shared))
 		return -EFAULT;
 	if (g->flags & NHI_FOLL_SPLIT_PMD && in->kind == NHI_KIND_HUGETLB)
 		return -EOPNOTSUPP;
+	/* A file system would not hear of what is written after it cleaned the page. */
+	if ((g->flags & dirtying) == dirtying && in->kind == NHI_KIND_FILE && in->shared)
+		return -EFAULT;
 	if (g->flags & NHI_FOLL_WRITE) {
 		if (in->prot & NHI_PROT_WRITE)
 			return 0;
@@ -120,7 +125,7 @@ static bool is_there(struct gup *g, uintptr_t addr)
 	return !g->mm->os->ops->query(g->mm->os, g->map, addr, 1, &info) && info & NHI_INFO_PRESENT;
 }
 
-/* Make the page present as an access of the caller would. */
+/* Make the page present as an access of the caller would. -EINPROGRESS: not without waiting. */
 static int bring_in(struct gup *g, uintptr_t addr)
 {
 	const bool write = g->flags & NHI_FOLL_WRITE;
@@ -131,6 +136,8 @@ static int bring_in(struct gup *g, uintptr_t addr)
 	if (g->flags & NHI_FOLL_NOFAULT)
 		return is_there(g, addr) ? 0 : -EFAULT;
 	err = g->mm->os->ops->populate(g->mm->os, g->map, addr, write, g->flags & NHI_FOLL_FORCE);
+	if (err == -EAGAIN && g->flags & NHI_FOLL_NOWAIT)
+		return -EINPROGRESS;
 	return err == -EHWPOISON && !(g->flags & NHI_FOLL_HWPOISON) ? -EFAULT : err;
 }
 
@@ -153,6 +160,26 @@ static int note(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi_pmd *
 	return err == -EBUSY ? err : -EAGAIN; /* look again, at what it is now */
 }
 
+/* From now on gup_fast.c may reference the page for writing, too. */
+static void may_write(struct gup *g, uintptr_t addr, nhi_word *entry, nhi_word word)
+{
+	struct nhi_vma vma;
+
+	while (!(word & NHI_W_WRITE) && !nhi_cas_seq_cst(entry, &word, word | NHI_W_WRITE))
+		;
+	/*
+	 * The protection may have changed since we looked it up: nhi_mprotect() sets it and then takes
+	 * the bit away, we set the bit and then look at it. One of the two sees the other.
+	 */
+	if (!nhi_vma_next(g->mm, addr, addr + nhi_page_size(g->mm), &vma))
+		return;
+	word = nhi_load_relaxed(entry);
+	while (!(vma.prot & NHI_PROT_WRITE) && word & NHI_W_WRITE &&
+	       !nhi_cas_relaxed(entry, &word, word & ~NHI_W_WRITE))
+		;
+	nhi_map_put(g->mm, vma.map);
+}
+
 /*
  * The page is referenced, so it is not marked under our hands: now it can be brought in, if it is not
  * known to be there for what it is wanted for.
@@ -166,8 +193,8 @@ static int use_present(struct gup *g, uintptr_t addr, nhi_word *entry, bool was_
 		err = bring_in(g, addr);
 	if (err || !(g->in.prot & NHI_PROT_WRITE) || !(g->flags & NHI_FOLL_WRITE))
 		return err;
-	while (!(word & NHI_W_WRITE) && !nhi_cas_relaxed(entry, &word, word | NHI_W_WRITE))
-		;
+	if (!(word & NHI_W_WRITE))
+		may_write(g, addr, entry, word);
 	return 0;
 }
 
@@ -196,7 +223,7 @@ static int get_marked(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi
 		/* Only the holder of the lock adds a reference to an entry that is locked. */
 		if (!err)
 			(void)nhi_add_relaxed(entry, NHI_W_GET_ONE);
-		nhi_entry_unlock(g->mm, addr, entry, old);
+		nhi_entry_unlock(g->mm, addr, entry, err ? old : old | NHI_W_YOUNG);
 	} else {
 		err = -EAGAIN;
 	}
@@ -220,6 +247,9 @@ static int on_marked(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi_
 	int err;
 
 	if (must_fault(g)) {
+		/* Case 32: a dump that honours hints takes no hinting fault on a huge page. */
+		if (entry == &pmd->word && g->flags & NHI_FOLL_DUMP && g->in.kind == NHI_KIND_ANON)
+			return -EFAULT;
 		if (g->flags & NHI_FOLL_NOFAULT)
 			return -EFAULT;
 		ops->enter(g->mm->os, &token);
@@ -332,7 +362,8 @@ static long slow(struct nhi_mm *mm, uintptr_t start, uint64_t nr, unsigned int f
 		done += !err;
 	}
 	forget_mapping(&g);
-	return done ? (long)done : err;
+	/* Case 35: who does not wait gets what there was. */
+	return done || err == -EINPROGRESS ? (long)done : err;
 }
 
 /* Cases 46 to 50 and 62. Return: 1 go on; else what the call returns. */

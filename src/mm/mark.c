@@ -227,7 +227,15 @@ static int mark_piece(struct piece *p)
 		return -ENOMEM;
 	if (huge && mark_huge(p))
 		return 0;
-	/* Only a part is asked for, or the os has base pages there now. */
+	/*
+	 * Only a part is asked for, or the os has base pages there now. A split uses the mark of a huge
+	 * page up, as the kernel's does (case 99): it is restored, then its part is marked.
+	 */
+	if (nhi_word_state(nhi_load_relaxed(&p->pmd->word)) == NHI_MARKED) {
+		uintptr_t whole = nhi_round_down(p->start, (uintptr_t)nhi_huge_size(p->mm));
+
+		(void)nhi_unmark_range(p->mm, whole, whole + nhi_huge_size(p->mm));
+	}
 	err = nhi_pmd_split(p->mm, p->start, p->pmd);
 	if (err == -ENOMEM)
 		return err;

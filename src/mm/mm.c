@@ -73,6 +73,8 @@ static void free_tables(struct nhi_mm *mm)
 		if (puds)
 			ops->table_free(mm->os, puds, sizeof(*puds));
 	}
+	if (mm->tasks)
+		ops->table_free(mm->os, mm->tasks, mm->max_tasks * sizeof(*mm->tasks));
 	if (mm->vmas)
 		ops->table_free(mm->os, mm->vmas, mm->max_vmas * sizeof(*mm->vmas));
 }
@@ -121,11 +123,15 @@ void nhi_mm_fork_parent(struct nhi_mm *mm)
 
 void nhi_mm_fork_child(struct nhi_mm *mm)
 {
+	struct nhi_toucher me;
+
 	/*
 	 * Only this thread came along. The others were not inside the engine, but they may have
 	 * counted themselves as readers for a moment while they found the writer.
 	 */
 	memset(mm->mmap_lock.slot, 0, sizeof(mm->mmap_lock.slot));
+	mm->os->ops->self(mm->os, &me);
+	nhi_tasks_fork_child(mm, mm->mmap_lock.writer_tid, me.tid);
 	nhi_rank_take(NHI_RANK_MMAP);
 	nhi_mmap_write_unlock(mm->os, &mm->mmap_lock);
 	nhi_mutex_unlock(mm->os, &mm->mark_mutex);

@@ -119,6 +119,12 @@ struct nhi_around {
 	uintptr_t spurious_addr;      /* ... this address, that found nothing to do */
 } __attribute__((aligned(NHI_CACHE_LINE)));
 
+/* A thread's policy, for ranges that have none: set_mempolicy. */
+struct nhi_task {
+	int tid;
+	struct nhi_policy policy;
+};
+
 #define NHI_WAIT_QUEUES	 64
 #define NHI_AROUND_SLOTS 64
 
@@ -137,6 +143,11 @@ struct nhi_mm {
 	struct nhi_vma *vmas;
 	size_t nr_vmas;
 	size_t max_vmas;
+
+	/* Threads with a policy of their own, sorted by id. Guarded by mmap_lock. */
+	struct nhi_task *tasks;
+	size_t nr_tasks;
+	size_t max_tasks;
 
 	/* Readers walk it without locks; filled by compare-and-swap; freed with the mm. */
 	struct nhi_pud_table *pgd[NHI_FANOUT];
@@ -251,6 +262,9 @@ void nhi_map_put(struct nhi_mm *mm, struct nhi_map *map);
  */
 bool nhi_vma_next(struct nhi_mm *mm, uintptr_t addr, uintptr_t end, struct nhi_vma *ret);
 
+/* Is [start, end) mapped, without holes unless @holes? 0; -EFAULT. */
+int nhi_range_mapped(struct nhi_mm *mm, uintptr_t start, uintptr_t end, bool holes);
+
 #define NHI_MANAGE_FRESH 1u /* nothing in the range may be managed already, else -EEXIST */
 #define NHI_MANAGE_HOLES 2u /* what is not mapped is passed over */
 /*
@@ -334,17 +348,41 @@ int nhi_event_forked(void *mm, int (*copy_out)(void *, struct nhi_map *, uintptr
 
 /*
  * Where the page belongs: its target node, or NHI_NO_NODE if it is fine where it is. @node: where
- * it is; @word: its entry, for the last toucher. Signal path.
+ * it is; @word: its entry, for the last toucher; @huge: the entry of a huge page. Signal path.
  */
 int nhi_misplaced(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr, uint8_t node,
-		  nhi_word word, const struct nhi_toucher *who);
+		  nhi_word word, bool huge, const struct nhi_toucher *who);
 /* The same for an eager move: a page on a node of the mask stays; the caller is who it moves for. */
 int nhi_eager_target(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr,
-		     uint8_t node, const struct nhi_toucher *who);
+		     uint8_t node, bool huge, const struct nhi_toucher *who);
 bool nhi_policy_equal(const struct nhi_policy *a, const struct nhi_policy *b);
 /* Check a mode word and its nodes; fill @ret. -EINVAL. Cases 71, 76, 77. */
 int nhi_policy_make(const struct nhi_mm *mm, int mode, const uint64_t nodes[4],
 		    struct nhi_policy *ret);
+
+/* --------------------------------------------------------------------------- mprotect.c */
+
+/* Changes the protection of [start, start + len), a system call of the caller's. 0 or -errno. */
+typedef int (*nhi_change_fn)(void *arg, uintptr_t start, size_t len, unsigned int prot);
+/*
+ * The range has the protection @prot (NHI_PROT_*) from now on, by @change; what is marked in it is
+ * restored. Return: 0; -ENOMEM a part is not mapped; -EBUSY a page could not be restored; what
+ * @change returned.
+ */
+int nhi_mprotect(struct nhi_mm *mm, uintptr_t start, uintptr_t end, unsigned int prot,
+		 nhi_change_fn change, void *arg);
+
+/* -------------------------------------------------------------------------- mempolicy.c */
+
+/* Caller holds mmap_lock. The thread's policy, or NULL. Signal path. */
+const struct nhi_policy *nhi_task_policy(const struct nhi_mm *mm, int tid);
+/* The policy of the calling thread. -EINVAL, -ENOMEM. */
+int nhi_set_mempolicy(struct nhi_mm *mm, int mode, const uint64_t nodes[4]);
+/* get_mempolicy(2): NODE 1, ADDR 2, MEMS_ALLOWED 4. -EINVAL, -EFAULT. Disturbs no mark. */
+int nhi_get_mempolicy(struct nhi_mm *mm, uintptr_t addr, unsigned int flags, int *mode,
+		      uint64_t nodes[4]);
+/* In a forked child: of the threads only the one that forked is left, by another name. */
+void nhi_tasks_fork_child(struct nhi_mm *mm, int forker, int child);
 
 /* ---------------------------------------------------------------------------- inspect.c */
 

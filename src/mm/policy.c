@@ -62,11 +62,9 @@ static bool follows_toucher(nhi_word word, const struct nhi_toucher *who)
 }
 
 /* The node that the policy names, before "is it there already"; NHI_NO_NODE: stay. */
-static int wanted_node(const struct nhi_mm *mm, const struct nhi_policy *pol, uintptr_t addr,
-		       uint8_t node, nhi_word word, const struct nhi_toucher *who)
+static int wanted_node(const struct nhi_policy *pol, uint64_t index, uint8_t node, nhi_word word,
+		       const struct nhi_mm *mm, const struct nhi_toucher *who)
 {
-	uint64_t index = addr >> mm->page_shift;
-
 	switch (pol->mode) {
 	case INTERLEAVE:
 	case WEIGHTED_INTERLEAVE:
@@ -90,16 +88,22 @@ static int wanted_node(const struct nhi_mm *mm, const struct nhi_policy *pol, ui
 }
 
 int nhi_misplaced(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr, uint8_t node,
-		  nhi_word word, const struct nhi_toucher *who)
+		  nhi_word word, bool huge, const struct nhi_toucher *who)
 {
 	static const struct nhi_policy builtin = { .mode = DEFAULT,
 						   .flags = NHI_POLICY_MOF | NHI_POLICY_MORON };
-	const struct nhi_policy *pol = vma->has_policy ? &vma->policy : &builtin;
+	const struct nhi_policy *pol = vma->has_policy ? &vma->policy :
+							 nhi_task_policy(mm, who->tid);
+	/* Pages are dealt out one by one, huge pages as a whole. */
+	const uint64_t index = addr >> (huge ? mm->huge_shift : mm->page_shift);
 	int target;
+
+	if (!pol)
+		pol = &builtin;
 
 	if (!(pol->flags & NHI_POLICY_MOF) || who->node < 0 || who->node >= mm->os->nr_nodes)
 		return NHI_NO_NODE;
-	target = wanted_node(mm, pol, addr, node, word, who);
+	target = wanted_node(pol, index, node, word, mm, who);
 	if (target >= 0 && !nhi_node_has_memory(mm->os, target))
 		target = pol->mode == LOCAL ? nearest(mm->os, mm->os->has_memory, target) :
 					      NHI_NO_NODE;
@@ -107,14 +111,14 @@ int nhi_misplaced(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t 
 }
 
 int nhi_eager_target(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr,
-		     uint8_t node, const struct nhi_toucher *who)
+		     uint8_t node, bool huge, const struct nhi_toucher *who)
 {
 	struct nhi_vma as_if = *vma;
 
 	if (node_in(vma->policy.nodes, node))
 		return NHI_NO_NODE;
 	as_if.policy.flags = NHI_POLICY_MOF;
-	return nhi_misplaced(mm, &as_if, addr, node, NHI_NONE, who);
+	return nhi_misplaced(mm, &as_if, addr, node, NHI_NONE, huge, who);
 }
 
 bool nhi_policy_equal(const struct nhi_policy *a, const struct nhi_policy *b)

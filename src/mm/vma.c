@@ -239,8 +239,7 @@ static bool any_managed(const struct nhi_mm *mm, uintptr_t start, uintptr_t end)
 
 #define NHI_MAPPINGS_AT_ONCE 16
 
-/* Is something mapped in [start, end), and with no hole unless @holes? Return: 0, -EFAULT or an error. */
-static int check_mapped(struct nhi_mm *mm, uintptr_t start, uintptr_t end, bool holes)
+int nhi_range_mapped(struct nhi_mm *mm, uintptr_t start, uintptr_t end, bool holes)
 {
 	struct nhi_mapping maps[NHI_MAPPINGS_AT_ONCE];
 	long n;
@@ -265,7 +264,7 @@ static int manage_locked(struct nhi_mm *mm, uintptr_t start, uintptr_t end, uint
 	uintptr_t at = start;
 	long pieces = 0, n = NHI_MAPPINGS_AT_ONCE;
 	/* First, so that a range with a hole is refused as a whole. */
-	int err = check_mapped(mm, start, end, holes);
+	int err = nhi_range_mapped(mm, start, end, holes);
 
 	if (err)
 		return err;
