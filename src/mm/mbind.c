@@ -57,11 +57,9 @@ static int check(struct nhi_mm *mm, uintptr_t start, size_t *len, int mode, cons
 		 unsigned int flags, struct nhi_policy *pol)
 {
 	const uintptr_t mask = nhi_page_size(mm) - 1;
-	const bool noop = (mode & ~0xe000) == MODE_NOOP;
+	const bool noop = mode == MODE_NOOP;
 
-	if (flags & ~MF_VALID || (noop && mode != MODE_NOOP))
-		return -EINVAL;
-	if (!noop && ((mode & 0x1fff) > 6 || mode < 0))
+	if ((!noop && nhi_mode_check(mode)) || flags & ~MF_VALID)
 		return -EINVAL;
 	if (start & mask)
 		return -EINVAL;

@@ -356,6 +356,8 @@ int nhi_misplaced(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t 
 int nhi_eager_target(const struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr,
 		     uint8_t node, bool huge, const struct nhi_toucher *who);
 bool nhi_policy_equal(const struct nhi_policy *a, const struct nhi_policy *b);
+/* Is it a mode with flags that go with it? -EINVAL. Case 71. */
+int nhi_mode_check(int mode);
 /* Check a mode word and its nodes; fill @ret. -EINVAL. Cases 71, 76, 77. */
 int nhi_policy_make(const struct nhi_mm *mm, int mode, const uint64_t nodes[4],
 		    struct nhi_policy *ret);

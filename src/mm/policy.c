@@ -143,12 +143,21 @@ static void fold(const struct nhi_os *os, const uint64_t asked[4], uint64_t ret[
 	}
 }
 
-static int check_mode(int mode, int flags, bool empty)
+int nhi_mode_check(int mode)
 {
+	const int flags = mode & F_ALL;
+
+	mode &= ~F_ALL;
 	if (mode < 0 || mode >= MODES || (flags & F_STATIC && flags & F_RELATIVE))
 		return -EINVAL;
 	if (flags & F_BALANCING && mode != BIND && mode != PREFERRED_MANY)
 		return -EINVAL;
+	return 0;
+}
+
+/* Case 76. */
+static int check_nodes(int mode, int flags, bool empty)
+{
 	switch (mode) {
 	case DEFAULT:
 		return empty ? 0 : -EINVAL;
@@ -167,10 +176,11 @@ int nhi_policy_make(const struct nhi_mm *mm, int mode, const uint64_t nodes[4],
 	const int flags = mode & F_ALL;
 	const bool empty = !weight(nodes);
 	struct nhi_policy pol = { 0 };
-	int err;
+	int err = nhi_mode_check(mode);
 
 	mode &= ~F_ALL;
-	err = check_mode(mode, flags, empty);
+	if (!err)
+		err = check_nodes(mode, flags, empty);
 	if (err)
 		return err;
 	pol.mode = (uint16_t)(mode == PREFERRED && empty ? LOCAL : mode);
