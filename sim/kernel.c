@@ -32,6 +32,7 @@ static int copy_out(void *arg, struct nhi_map *map, uintptr_t addr, uint32_t nr)
 	struct sim *m = child->m;
 
 	(void)map;
+	sim_point(m, child);
 	for (uint32_t i = 0; i < nr; i++) {
 		uintptr_t at = addr + ((uintptr_t)i << m->page_shift);
 		struct sim_pte *from = sim_pte(m->space, at), *to = sim_pte(child, at);
@@ -85,10 +86,12 @@ static void handle(struct sim *m, const struct sim_event *ev, struct sim_event *
 
 static void read_events(struct sim *m, struct sim_event *to, uint32_t *nr)
 {
+	sim_point(m, m->event);
 	for (uint32_t i = 0; i < m->nr_events; i++) {
 		*m->event[i].done = 1;
 		if (m->hooks.wake_all)
 			m->hooks.wake_all(m, m->event[i].done);
+		sim_point(m, m->event);
 		if (m->event[i].kind != SIM_EV_OWN && *nr < SIM_EVENTS)
 			to[(*nr)++] = m->event[i];
 	}
@@ -121,6 +124,7 @@ void sim_raise(struct sim_task *t, const struct sim_event *ev)
 		t->masked--;
 		return;
 	}
+	sim_point(m, &m->unread);
 	m->unread++;
 	while (m->nr_events == SIM_EVENTS)
 		m->hooks.relax(m);
@@ -129,15 +133,17 @@ void sim_raise(struct sim_task *t, const struct sim_event *ev)
 	sim_ring(m);
 	while (!done)
 		m->hooks.wait(m, &done, 0);
-	m->unread--;
 	sim_point(m, &m->unread);
+	m->unread--;
 }
 
 static void do_faults(struct sim *m)
 {
 	struct sim_fault todo[SIM_EVENTS];
-	uint32_t nr = m->nr_faults;
+	uint32_t nr;
 
+	sim_point(m, m->fault);
+	nr = m->nr_faults;
 	memcpy(todo, m->fault, nr * sizeof(todo[0]));
 	m->nr_faults = 0;
 	for (uint32_t i = 0; i < nr; i++) {
@@ -148,6 +154,7 @@ static void do_faults(struct sim *m)
 		int err = m->sink->fault(m->mm, todo[i].addr, todo[i].write, &who,
 					 NHI_DELIVERY_MONITOR);
 
+		sim_point(m, m->fault);
 		if (err == -EAGAIN) {
 			m->fault[m->nr_faults++] = todo[i];
 			continue;
@@ -171,8 +178,10 @@ void sim_monitor(struct sim_task *t)
 
 	t->masked++;
 	while (!m->stop && !m->broken) {
-		uint32_t seen = m->bell, nr = 0, first = 0;
+		uint32_t seen, nr = 0, first = 0;
 
+		sim_point(m, &m->bell);
+		seen = m->bell;
 		if (m->nr_events) {
 			if (m->conf.bugs & SIM_BUG_READ_EARLY)
 				read_events(m, todo, &nr);
@@ -186,6 +195,7 @@ void sim_monitor(struct sim_task *t)
 			m->sink->event_end(m->mm);
 		}
 		do_faults(m);
+		sim_point(m, &m->bell);
 		if (m->nr_faults)
 			m->hooks.relax(m);
 		else if (!m->nr_events && !m->stop)
@@ -315,6 +325,7 @@ int sim_munmap(struct sim_task *t, uintptr_t addr, size_t len)
 	interpose(t, tell);
 	if (tell && in_place(t->m))
 		sim_raise(t, &ev);
+	sim_point(t->m, s);
 	err = areas_cut(s, addr, addr + len);
 	if (!err)
 		unmap_pages(s, addr, addr + len);
@@ -337,6 +348,7 @@ int sim_dontneed(struct sim_task *t, uintptr_t addr, size_t len)
 	interpose(t, tell);
 	if (tell)
 		sim_raise(t, &ev);
+	sim_point(t->m, s);
 	for (uintptr_t at = addr; at < addr + len; at += t->m->conf.page_size) {
 		if (sim_area_find(s, at))
 			sim_zap(s, at);
@@ -402,6 +414,7 @@ int sim_mremap(struct sim_task *t, uintptr_t from, uintptr_t to, size_t len)
 	interpose(t, tell);
 	if (place && tell_there)
 		sim_raise(t, &there);
+	sim_point(t->m, s);
 	err = do_mremap(s, from, to, len);
 	if (!err && !place && tell_there)
 		sim_raise(t, &there);
@@ -436,6 +449,7 @@ int sim_mprotect(struct sim_task *t, uintptr_t addr, size_t len, unsigned int pr
 
 void sim_fork_prepare(struct sim *m)
 {
+	sim_point(m, m->space);
 	for (uint32_t i = 0; i < m->conf.nr_pages; i++) {
 		sim_check(m, !m->space->pte[i].kept && !m->space->pte[i].protnone);
 		m->space->pte[i].watched = NULL;
@@ -452,6 +466,7 @@ struct sim_space *sim_fork(struct sim_task *t)
 	entered(t);
 	tell = concerns(s, SIM_BASE, sim_addr(m, m->conf.nr_pages), true);
 	interpose(t, tell);
+	sim_point(m, s);
 	child = sim_space_create(m);
 	memcpy(child->area, s->area, sizeof(s->area));
 	child->nr_areas = s->nr_areas;
@@ -482,6 +497,7 @@ struct sim_space *sim_fork(struct sim_task *t)
 
 void sim_exit(struct sim_space *child)
 {
+	sim_point(child->m, child);
 	sim_space_free(child);
 }
 

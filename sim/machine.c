@@ -285,6 +285,7 @@ static int to_engine(struct sim_task *t, uintptr_t addr, bool write)
 /* The engine does not want this fault. 0: it came late, look again; else the program's SIGSEGV. */
 static int refused(struct sim_task *t, struct sim_pte *pte)
 {
+	sim_point(t->m, pte);
 	t->m->spurious++;
 	if (pte->folio && !pte->protnone)
 		return 0;
@@ -325,6 +326,14 @@ static int walk(struct sim_task *t, uintptr_t addr, bool write, struct sim_tlb_e
 	return 1;
 }
 
+/* Is @e what a walk of the page table would find? */
+static bool is_fresh(struct sim_space *s, uintptr_t addr, const struct sim_tlb_entry *e)
+{
+	const struct sim_pte *pte = sim_pte(s, addr);
+
+	return pte->folio == e->folio && pte->idx == e->idx && !pte->protnone;
+}
+
 static int access(struct sim_task *t, uintptr_t addr, uint64_t *value, bool write)
 {
 	struct sim *m = t->m;
@@ -342,6 +351,8 @@ static int access(struct sim_task *t, uintptr_t addr, uint64_t *value, bool writ
 		sim_point(m, sim_pte(t->space, addr));
 		if (e->space != t->space || e->addr != addr || (write && !e->write))
 			ret = walk(t, addr, write, e);
+		else
+			sim_check(m, is_fresh(t->space, addr, e)); /* or it is stale */
 		if (ret < 0)
 			return ret;
 		if (!ret)
@@ -360,11 +371,12 @@ int sim_touch(struct sim_task *t, uintptr_t addr, bool write, bool force)
 	struct sim *m = t->m;
 
 	for (int i = 0; i < ACCESS_TRIES && !m->broken; i++) {
-		struct sim_area *area = sim_area_find(t->space, addr);
 		struct sim_pte *pte = sim_pte(t->space, addr);
+		struct sim_area *area;
 		int err;
 
 		sim_point(m, pte);
+		area = sim_area_find(t->space, addr);
 		if (!area || (!force && !(area->prot & (write ? NHI_PROT_WRITE : NHI_PROT_READ))))
 			return -EFAULT;
 		if (pte->folio ? pte->protnone : pte->watched != NULL)

@@ -21,13 +21,15 @@
 #ifndef SIM_MACHINE_H
 #define SIM_MACHINE_H
 
+#include "atomic.h"
 #include "os.h"
 
 #define SIM_BASE	   0x40000000ul /* first address of the window */
 #define SIM_MAX_NODES	   8
 #define SIM_MAX_CPUS	   8
-#define SIM_TLB		   64 /* entries of one CPU, direct mapped */
-#define SIM_MAX_AREAS	   64
+/* The explorer copies the whole machine for each execution, so it is small there. */
+#define SIM_TLB		   (NH_SIM ? 8 : 64) /* entries of one CPU, direct mapped */
+#define SIM_MAX_AREAS	   (NH_SIM ? 8 : 64)
 #define SIM_EVENTS	   16
 
 /* Faults of the machine itself, so that tests can show that a wrong one is noticed. */
@@ -124,7 +126,7 @@ struct sim_fault {
 
 /* Filled by the scheduler; all NULL: one task at a time, events are handled where they happen. */
 struct sim_hooks {
-	void (*yield)(struct sim *m, const volatile void *where);
+	void (*yield)(struct sim *m, const volatile void *where, const char *func, int line);
 	void (*wait)(struct sim *m, uint32_t *word, uint32_t value);
 	void (*wake_all)(struct sim *m, uint32_t *word);
 	void (*relax)(struct sim *m);
@@ -226,12 +228,15 @@ static inline int sim_node_of_cpu(const struct sim *m, int cpu)
 	return cpu % m->conf.nr_nodes;
 }
 
-/* A point where another task may run. */
-static inline void sim_point(struct sim *m, const volatile void *where)
-{
-	if (m->hooks.yield)
-		m->hooks.yield(m, where);
-}
+/*
+ * A point where another task may run. Whatever looks at the machine or changes it comes after one,
+ * with nothing of the engine in between.
+ */
+#define sim_point(m, where)                                                    \
+	do {                                                                   \
+		if ((m)->hooks.yield)                                          \
+			(m)->hooks.yield((m), (where), __func__, __LINE__);    \
+	} while (0)
 
 struct sim_pte *sim_pte(struct sim_space *s, uintptr_t addr);
 struct sim_area *sim_area_find(struct sim_space *s, uintptr_t addr);

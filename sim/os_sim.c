@@ -135,6 +135,7 @@ static void *op_table_alloc(struct nhi_os *os, size_t bytes)
 	struct sim *m = sim_of(os);
 	uint8_t status;
 
+	sim_point(m, &m->tables_live);
 	if (injected(m, SIM_OP_TABLE_ALLOC, &status) || status)
 		return NULL;
 	m->tables_live++;
@@ -144,6 +145,7 @@ static void *op_table_alloc(struct nhi_os *os, size_t bytes)
 static void op_table_free(struct nhi_os *os, void *mem, size_t bytes)
 {
 	(void)bytes;
+	sim_point(sim_of(os), mem);
 	sim_of(os)->tables_live--;
 	sim_release(mem);
 }
@@ -171,6 +173,7 @@ static long op_mappings(struct nhi_os *os, uintptr_t start, uintptr_t end, struc
 	int err = injected(m, SIM_OP_MAPPINGS, &status);
 	size_t n = 0;
 
+	sim_point(m, m->space);
 	if (err)
 		return err;
 	while (n < max && start < end) {
@@ -208,6 +211,7 @@ static int op_attach(struct nhi_os *os, const struct nhi_mapping *mapping, struc
 	uint8_t status;
 	int err = injected(m, SIM_OP_ATTACH, &status);
 
+	sim_point(m, m->space);
 	if (err)
 		return err;
 	if (mapping->kind != NHI_KIND_ANON && mapping->kind != NHI_KIND_SHMEM)
@@ -236,6 +240,7 @@ static void op_detach(struct nhi_os *os, struct nhi_map *pub)
 	struct sim *m = sim_of(os);
 	struct sim_map *map = map_of(pub);
 
+	sim_point(m, map);
 	sim_check(m, pub->refs == 0);
 	sim_check(m, pub->marked == 0);
 	sim_check(m, map->hw == 0);
@@ -386,6 +391,9 @@ static long op_mark(struct nhi_os *os, struct nhi_run *run)
 		uintptr_t at = run_addr(m, run, i);
 
 		run->status[i] = status ? status : refusal(m, at);
+		/* mprotect(2) does not look who else maps a page. */
+		if (run->status[i] == NHI_PAGE_SHARED && run->map->trap == NHI_TRAP_MPROTECT)
+			run->status[i] = NHI_PAGE_OK;
 		if (run->status[i])
 			continue;
 		sim_split_huge(m->space, at);
@@ -409,6 +417,7 @@ static int op_nodes(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, uint
 	int err = injected(m, SIM_OP_NODES, &status);
 
 	(void)map;
+	sim_point(m, m->space);
 	sim_check(m, !m->conf.emulated);
 	for (uint32_t i = 0; i < nr_pages && !err; i++) {
 		int node = sim_page_node(m->space, addr + ((uintptr_t)i << m->page_shift));
@@ -594,6 +603,7 @@ static void op_discard(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, u
 	struct sim *m = sim_of(os);
 
 	(void)map;
+	sim_point(m, m->space);
 	for (uint32_t i = 0; i < nr_pages; i++) {
 		uintptr_t at = addr + ((uintptr_t)i << m->page_shift);
 		struct sim_pte *pte = sim_pte(m->space, at);
@@ -640,6 +650,7 @@ static int op_moved(struct nhi_os *os, struct nhi_map *map, uintptr_t from, uint
 	uint8_t status;
 	int err = injected(m, SIM_OP_MOVED, &status);
 
+	sim_point(m, m->space);
 	if (err)
 		return err;
 	fresh = map_create(m, to, to + len, map);
