@@ -12,7 +12,7 @@
  *
  * Runs in a signal handler or in the monitor: allocates nothing, waits while holding nothing.
  */
-#include "mm.h"
+#include "gup.h"
 
 #include <string.h>
 
@@ -50,15 +50,60 @@ static void around_done(struct nhi_around *a, uint32_t stream, uintptr_t next, u
 }
 
 /*
+ * Fill the hole at @addr, if it is one. The page may be marked this moment, and then what is kept for
+ * it must not be hidden by zeros: so its entry is held meanwhile, by a lock or, if it is pinned, by
+ * one more reference. Return: as zero_fill; -EDEADLK somebody else holds it.
+ */
+static int fill_hole(struct nhi_mm *mm, struct nhi_vma *vma, uintptr_t addr)
+{
+	const unsigned int want = NHI_WANT(NHI_NONE) | NHI_WANT(NHI_PRESENT);
+	struct nhi_pmd *pmd = nhi_pmd_lookup(mm, addr), *above = pmd;
+	nhi_word *ptes, *entry, old;
+	int err;
+
+	/* Watched granules have tables: nothing was ever marked here. */
+	if (!pmd)
+		return mm->os->ops->zero_fill(mm->os, vma->map, addr);
+	ptes = nhi_load_acquire(&pmd->ptes); /* pairs with the release that put them there */
+	entry = ptes ? &ptes[nhi_pte_index(mm, addr)] : &pmd->word;
+	/* Acquire: NONE means that the PTEs are set; pairs with nhi_pmd_split_locked(). */
+	if (!ptes || nhi_word_state(nhi_load_acquire(&pmd->word)) != NHI_NONE) {
+		entry = &pmd->word;
+		above = NULL;
+	}
+	err = nhi_entry_trylock(mm, addr, entry, above, want, &old);
+	if (err == -EBUSY) {
+		struct nhi_page held;
+
+		if (nhi_entry_ref(entry, above, 1, NHI_FOLL_GET))
+			return -EAGAIN;
+		nhi_page_set(&held, addr, NHI_FOLL_GET, !above);
+		err = mm->os->ops->zero_fill(mm->os, vma->map, addr);
+		nhi_pages_put(mm, &held, 1, false);
+		return err;
+	}
+	if (err)
+		return err == -EAGAIN ? -EDEADLK : -EAGAIN;
+	/* A PTE that was locked before its PMD: as in ptes_idle() of mark.c, pairs with (P). */
+	ptes = above || nhi_word_state(old) != NHI_NONE ? NULL : nhi_load_seq_cst(&pmd->ptes);
+	if (ptes && nhi_word_state(nhi_load_seq_cst(&ptes[nhi_pte_index(mm, addr)])) > NHI_PRESENT)
+		err = -EAGAIN;
+	else
+		err = mm->os->ops->zero_fill(mm->os, vma->map, addr);
+	nhi_entry_unlock(mm, addr, entry, old);
+	return err;
+}
+
+/*
  * A fault on a page that is not marked: another thread resolved it meanwhile, or it is a hole in a
- * watched range, or the range is not as we believe. Return: 0 try again; -EFAULT not ours.
+ * watched range, or the range is not as we believe. Return: 0 try again; -EFAULT not ours; -EAGAIN,
+ * -EDEADLK as fault_once().
  */
 static int not_marked(struct nhi_mm *mm, struct nhi_vma *vma, uintptr_t addr, struct nhi_around *a,
 		      unsigned int slot)
 {
-	int err;
+	int err = fill_hole(mm, vma, addr);
 
-	err = mm->os->ops->zero_fill(mm->os, vma->map, addr);
 	if (err < 0)
 		return err;
 	nhi_mm_count(mm, slot, NHI_C_ZERO_FILLED, (uint64_t)err);

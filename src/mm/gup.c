@@ -141,22 +141,36 @@ static int bring_in(struct gup *g, uintptr_t addr)
 	return err == -EHWPOISON && !(g->flags & NHI_FOLL_HWPOISON) ? -EFAULT : err;
 }
 
+/*
+ * Around every lock of an entry: under mmap_lock for reading, so that a fork does not come between
+ * and leave the child an entry that is locked for ever.
+ */
+static unsigned int begin(struct gup *g, uint64_t *token)
+{
+	g->mm->os->ops->enter(g->mm->os, token);
+	return nhi_mmap_read_lock(g->mm->os, &g->mm->mmap_lock, (unsigned int)g->me.tid);
+}
+
+static void end(struct gup *g, unsigned int slot, const uint64_t *token)
+{
+	nhi_mmap_read_unlock(g->mm->os, &g->mm->mmap_lock, slot);
+	g->mm->os->ops->leave(g->mm->os, token);
+}
+
 /* NONE -> PRESENT, so that it can be referenced, or back. */
 static int note(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi_pmd *pmd,
 		enum nhi_state from, enum nhi_state to)
 {
-	const struct nhi_os_ops *ops = g->mm->os->ops;
 	nhi_word old;
 	uint64_t token;
-	int err;
+	unsigned int slot = begin(g, &token);
+	int err = nhi_entry_trylock(g->mm, addr, entry, pmd, NHI_WANT(from), &old);
 
-	ops->enter(g->mm->os, &token);
-	err = nhi_entry_trylock(g->mm, addr, entry, pmd, NHI_WANT(from), &old);
 	if (!err)
 		nhi_entry_unlock(
 			g->mm, addr, entry,
 			to == NHI_NONE && nhi_word_gets(old) ? old : nhi_word_with_state(old, to));
-	ops->leave(g->mm->os, &token);
+	end(g, slot, &token);
 	return err == -EBUSY ? err : -EAGAIN; /* look again, at what it is now */
 }
 
@@ -211,11 +225,12 @@ static int get_marked(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi
 	void *copy = ops->table_alloc(g->mm->os, bytes);
 	nhi_word old;
 	uint64_t token;
+	unsigned int slot;
 	int err;
 
 	if (!copy)
 		return -ENOMEM;
-	ops->enter(g->mm->os, &token);
+	slot = begin(g, &token);
 	err = nhi_entry_trylock(g->mm, addr, entry, pmd, NHI_WANT(NHI_MARKED), &old);
 	if (!err) {
 		err = nhi_word_gets(old) == 0xffff ? -ENOMEM :
@@ -227,7 +242,7 @@ static int get_marked(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi
 	} else {
 		err = -EAGAIN;
 	}
-	ops->leave(g->mm->os, &token);
+	end(g, slot, &token);
 	if (err) {
 		ops->table_free(g->mm->os, copy, bytes);
 		return err;
@@ -268,10 +283,12 @@ static int on_marked(struct gup *g, uintptr_t addr, nhi_word *entry, struct nhi_
 	if (!(g->flags & NHI_FOLL_GET))
 		return 0;
 	if (entry == &pmd->word) {
-		ops->enter(g->mm->os, &token);
+		const unsigned int slot = begin(g, &token);
+
 		err = nhi_pmd_split(g->mm, addr, pmd);
-		ops->leave(g->mm->os, &token);
-		return err ? err : -EAGAIN;
+		end(g, slot, &token);
+		/* Referenced or locked: then it is not marked any more, so look again. */
+		return err == -ENOMEM ? err : -EAGAIN;
 	}
 	return get_marked(g, addr, entry, pmd, page);
 }

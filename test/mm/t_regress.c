@@ -4,6 +4,7 @@
  * How:  on the simulated machine; a test says what was wrong.
  */
 #include "cases.h"
+#include "gup.h"
 #include "rig.h"
 
 #include <string.h>
@@ -240,6 +241,117 @@ static void unknown_toucher_of_guest_memory(void **state)
 	rig_free(r);
 }
 
+static struct rig *looked_at;
+
+/*
+ * A page that was marked between a fault's look at its entry and the filling of the hole was hidden
+ * by zeros.
+ */
+static bool entry_was_held;
+
+static int fill_and_look(struct nhi_os *os, struct nhi_map *map, uintptr_t addr)
+{
+	bool huge;
+	nhi_word word = nhi_load_relaxed(nhi_entry_lookup(looked_at->mm, addr, &huge));
+
+	entry_was_held = nhi_word_busy(word) || nhi_word_gets(word) || nhi_word_pins(word);
+	return real_ops->zero_fill(os, map, addr);
+}
+
+static void a_hole_is_filled_with_its_entry_held(void **state)
+{
+	struct rig *r = rig_make(&shadow, 1);
+	struct nhi_os_ops spy;
+
+	(void)state;
+	rig_ready(r, 0, 4);
+	assert_int_equal(rig_mark(r, 0, 4), 4);
+	real_ops = r->m->os.ops;
+	spy = *real_ops;
+	spy.zero_fill = fill_and_look;
+	r->m->os.ops = &spy;
+	looked_at = r;
+	for (uint32_t i = 0; i < 2; i++) {
+		struct nhi_page page;
+
+		/* Page 1 is pinned, and dropped all the same. */
+		if (i)
+			assert_int_equal(nhi_gup(r->mm, NHI_GUP_PIN, at(r, i), 1, 0, &page), 1);
+		entry_was_held = false;
+		assert_int_equal(sim_dontneed(&r->t[0], at(r, i), pages(r, 1)), 0);
+		assert_int_equal(rig_get(r, 0, i), 0);
+		assert_true(entry_was_held);
+		if (i)
+			nhi_pages_put(r->mm, &page, 1, true);
+	}
+	r->m->os.ops = real_ops;
+	rig_free(r);
+}
+
+/* A reference that was being taken left its entry locked in the child of a fork. */
+static int peek_and_look(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, void *buf)
+{
+	for (int i = 0; i < NHI_MMAP_SLOTS; i++)
+		entry_was_held |= looked_at->mm->mmap_lock.slot[i].readers != 0;
+	return real_ops->peek(os, map, addr, buf);
+}
+
+static void a_reference_keeps_fork_out(void **state)
+{
+	struct rig *r = rig_make(&shadow, 1);
+	struct nhi_os_ops spy;
+	struct nhi_page page;
+
+	(void)state;
+	rig_ready(r, 0, 1);
+	assert_int_equal(rig_mark(r, 0, 1), 1);
+	real_ops = r->m->os.ops;
+	spy = *real_ops;
+	spy.peek = peek_and_look;
+	r->m->os.ops = &spy;
+	looked_at = r;
+	entry_was_held = false;
+	assert_int_equal(nhi_gup(r->mm, NHI_GUP_GET, at(r, 0), 1, 0, &page), 1);
+	assert_true(entry_was_held);
+	nhi_pages_put(r->mm, &page, 1, false);
+	r->m->os.ops = real_ops;
+	rig_free(r);
+}
+
+/* A huge page that was touched and pinned just before GUP wanted to split it: GUP failed. */
+static struct nhi_page pinned;
+
+static void pin_then_enter(struct nhi_os *os, uint64_t *token)
+{
+	os->ops = real_ops;
+	assert_int_equal(nhi_gup(looked_at->mm, NHI_GUP_PIN, at(looked_at, 1), 1, 0, &pinned), 1);
+	real_ops->enter(os, token);
+}
+
+static void a_huge_page_is_pinned_before_it_is_split(void **state)
+{
+	struct rig *r = rig_make(&shadow, 1);
+	uint32_t n = r->m->pages_per_huge;
+	struct nhi_os_ops spy;
+	struct nhi_page page;
+
+	(void)state;
+	rig_map(r, 0, n);
+	assert_int_equal(sim_populate_huge(&r->t[0], at(r, 0), 100), 0);
+	assert_int_equal(rig_manage(r, 0, n), 0);
+	assert_int_equal(rig_mark(r, 0, n), n);
+	real_ops = r->m->os.ops;
+	spy = *real_ops;
+	spy.enter = pin_then_enter;
+	r->m->os.ops = &spy;
+	looked_at = r;
+	assert_int_equal(nhi_gup(r->mm, NHI_GUP_GET, at(r, 0), 1, 0, &page), 1);
+	assert_ptr_equal(r->m->os.ops, real_ops);
+	nhi_pages_put(r->mm, &page, 1, false);
+	nhi_pages_put(r->mm, &pinned, 1, true);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +364,9 @@ int main(void)
 		cmocka_unit_test(eager_move_keeps_fork_out),
 		cmocka_unit_test(waiters_of_a_huge_page_are_woken),
 		cmocka_unit_test(unknown_toucher_of_guest_memory),
+		cmocka_unit_test(a_hole_is_filled_with_its_entry_held),
+		cmocka_unit_test(a_reference_keeps_fork_out),
+		cmocka_unit_test(a_huge_page_is_pinned_before_it_is_split),
 	};
 
 	return cmocka_run_group_tests_name("regress", tests, NULL, NULL);
