@@ -65,8 +65,7 @@ static void shrink(const struct sim_scenario *sc, struct sim_report *r)
 			struct sim_schedule less = r->schedule;
 
 			less.nr--;
-			memmove(&less.at[i], &less.at[i + 1],
-				(less.nr - i) * sizeof(less.at[0]));
+			memmove(&less.at[i], &less.at[i + 1], (less.nr - i) * sizeof(less.at[0]));
 			if (!sim_replay_schedule(sc, &less))
 				continue;
 			/* What was done is written down, for not all of it may have been possible. */

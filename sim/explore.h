@@ -14,9 +14,9 @@ struct sim_options {
 	uint32_t bound; /* exhaustive: preemptions */
 	bool reduce;	/* exhaustive: no state twice */
 	uint64_t seed;
-	uint64_t runs;	 /* random, pct */
-	double seconds;	 /* give up after; 0: never */
-	bool verbose;	 /* every step of a failure */
+	uint64_t runs;	  /* random, pct */
+	double seconds;	  /* give up after; 0: never */
+	bool verbose;	  /* every step of a failure */
 	const char *save; /* a file for the schedule of a failure */
 };
 

@@ -52,10 +52,25 @@ static int copy_out(void *arg, struct nhi_map *map, uintptr_t addr, uint32_t nr)
 	return 0;
 }
 
+static void drop_pages(struct sim_space *s, uintptr_t start, uintptr_t end)
+{
+	sim_point(s->m, s);
+	for (uintptr_t at = start; at < end; at += s->m->conf.page_size) {
+		if (sim_area_find(s, at))
+			sim_zap(s, at);
+	}
+}
+
 static int handle_once(struct sim *m, const struct sim_event *ev)
 {
 	switch (ev->kind) {
 	case SIM_EV_REMOVE:
+		/*
+		 * The thread that drops the pages does so after the event was read. A marker must not
+		 * get to them first, so the monitor sees to it that they go (src/os/linux/monitor.c).
+		 */
+		if (!in_place(m))
+			drop_pages(m->space, ev->start, ev->end);
 		return m->sink->discarded(m->mm, ev->start, ev->end);
 	case SIM_EV_UNMAP:
 		return m->sink->unmapped(m->mm, ev->start, ev->end);
@@ -124,7 +139,7 @@ void sim_raise(struct sim_task *t, const struct sim_event *ev)
 		t->masked--;
 		return;
 	}
-	sim_point(m, &m->unread);
+	/* With the change itself: from the kernel's unlocking on nothing can be resolved. */
 	m->unread++;
 	while (m->nr_events == SIM_EVENTS)
 		m->hooks.relax(m);
@@ -186,12 +201,15 @@ void sim_monitor(struct sim_task *t)
 			if (m->conf.bugs & SIM_BUG_READ_EARLY)
 				read_events(m, todo, &nr);
 			m->sink->event_begin(m->mm);
+			m->in_event = true;
 			read_events(m, todo, &nr);
 			while (first < nr) {
 				struct sim_event ev = todo[first++];
 
 				handle(m, &ev, todo, &nr);
 			}
+			sim_point(m, m->event);
+			m->in_event = false;
 			m->sink->event_end(m->mm);
 		}
 		do_faults(m);
@@ -294,6 +312,16 @@ static void interposed(struct sim_task *t, bool tell)
 	t->masked--;
 }
 
+/*
+ * The kernel changes the address space now. Whether the engine was to hear of it was seen under the
+ * same lock, unless it has heard of it meanwhile.
+ */
+static void changes(struct sim_task *t, bool heard)
+{
+	if (heard)
+		sim_point(t->m, t->space);
+}
+
 int sim_mmap(struct sim_task *t, uintptr_t addr, size_t len, unsigned int prot, enum nhi_kind kind,
 	     bool shared)
 {
@@ -325,7 +353,7 @@ int sim_munmap(struct sim_task *t, uintptr_t addr, size_t len)
 	interpose(t, tell);
 	if (tell && in_place(t->m))
 		sim_raise(t, &ev);
-	sim_point(t->m, s);
+	changes(t, tell && in_place(t->m));
 	err = areas_cut(s, addr, addr + len);
 	if (!err)
 		unmap_pages(s, addr, addr + len);
@@ -348,7 +376,7 @@ int sim_dontneed(struct sim_task *t, uintptr_t addr, size_t len)
 	interpose(t, tell);
 	if (tell)
 		sim_raise(t, &ev);
-	sim_point(t->m, s);
+	changes(t, tell);
 	for (uintptr_t at = addr; at < addr + len; at += t->m->conf.page_size) {
 		if (sim_area_find(s, at))
 			sim_zap(s, at);
@@ -414,7 +442,7 @@ int sim_mremap(struct sim_task *t, uintptr_t from, uintptr_t to, size_t len)
 	interpose(t, tell);
 	if (place && tell_there)
 		sim_raise(t, &there);
-	sim_point(t->m, s);
+	changes(t, place && (tell || tell_there));
 	err = do_mremap(s, from, to, len);
 	if (!err && !place && tell_there)
 		sim_raise(t, &there);
@@ -466,7 +494,7 @@ struct sim_space *sim_fork(struct sim_task *t)
 	entered(t);
 	tell = concerns(s, SIM_BASE, sim_addr(m, m->conf.nr_pages), true);
 	interpose(t, tell);
-	sim_point(m, s);
+	changes(t, tell && in_place(m));
 	child = sim_space_create(m);
 	memcpy(child->area, s->area, sizeof(s->area));
 	child->nr_areas = s->nr_areas;

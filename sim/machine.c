@@ -208,7 +208,9 @@ void sim_zap(struct sim_space *s, uintptr_t addr)
 	if (!f)
 		return;
 	pte->folio = NULL;
-	pte->protnone = false;
+	/* mprotect(2) is of mappings: where a page was dropped, none can be touched either. */
+	if (s->m->conf.trap != NHI_TRAP_MPROTECT || !sim_area_find(s, addr))
+		pte->protnone = false;
 	sim_split_huge(s, addr);
 	sim_flush(s, addr);
 	sim_folio_drop(s->m, f, pte->idx);
@@ -282,12 +284,18 @@ static int to_engine(struct sim_task *t, uintptr_t addr, bool write)
 	return 0;
 }
 
+/* Does a touch go to the engine? */
+static bool traps(const struct sim_pte *pte)
+{
+	return pte->protnone || (!pte->folio && pte->watched);
+}
+
 /* The engine does not want this fault. 0: it came late, look again; else the program's SIGSEGV. */
 static int refused(struct sim_task *t, struct sim_pte *pte)
 {
 	sim_point(t->m, pte);
 	t->m->spurious++;
-	if (pte->folio && !pte->protnone)
+	if (!pte->protnone && (pte->folio || !pte->watched))
 		return 0;
 	if (!pte->folio && pte->watched && !pte->kept) {
 		pte->watched = NULL;
@@ -311,7 +319,7 @@ static int walk(struct sim_task *t, uintptr_t addr, bool write, struct sim_tlb_e
 			sim_check(t->m, to_engine(t, addr, write) < 0);
 		return -EFAULT;
 	}
-	if (pte->folio ? pte->protnone : pte->watched != NULL)
+	if (traps(pte))
 		return to_engine(t, addr, write) ? refused(t, pte) : 0;
 	if (!pte->folio)
 		return demand_zero(t, pte);
@@ -379,7 +387,7 @@ int sim_touch(struct sim_task *t, uintptr_t addr, bool write, bool force)
 		area = sim_area_find(t->space, addr);
 		if (!area || (!force && !(area->prot & (write ? NHI_PROT_WRITE : NHI_PROT_READ))))
 			return -EFAULT;
-		if (pte->folio ? pte->protnone : pte->watched != NULL)
+		if (traps(pte))
 			err = to_engine(t, addr, write) ? refused(t, pte) : 0;
 		else if (!pte->folio)
 			err = demand_zero(t, pte);

@@ -187,6 +187,7 @@ struct sim {
 	struct sim_fault fault[SIM_EVENTS];
 	uint32_t nr_faults;
 	uint32_t bell; /* counts up for the monitor */
+	bool in_event; /* the monitor reads or handles one: watching goes on */
 	bool stop;     /* the monitor is to end */
 
 	struct sim_plan plan[SIM_OPS];
@@ -232,10 +233,10 @@ static inline int sim_node_of_cpu(const struct sim *m, int cpu)
  * A point where another task may run. Whatever looks at the machine or changes it comes after one,
  * with nothing of the engine in between.
  */
-#define sim_point(m, where)                                                    \
-	do {                                                                   \
-		if ((m)->hooks.yield)                                          \
-			(m)->hooks.yield((m), (where), __func__, __LINE__);    \
+#define sim_point(m, where)                                                 \
+	do {                                                                \
+		if ((m)->hooks.yield)                                       \
+			(m)->hooks.yield((m), (where), __func__, __LINE__); \
 	} while (0)
 
 struct sim_pte *sim_pte(struct sim_space *s, uintptr_t addr);

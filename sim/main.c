@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define USAGE 2
+#define USAGE	    2
 
 #define SCENARIO(s) &scen_##s,
 const struct sim_scenario *const sim_scenarios[] = { SIM_SCENARIOS(SCENARIO) };
@@ -37,12 +37,12 @@ static const char usage_text[] =
 enum { OPT_NO_REDUCE = 256, OPT_CANARY, OPT_SCHEDULE, OPT_SAVE };
 
 static const struct option long_options[] = {
-	{ "bound", 1, NULL, 'b' },	     { "strategy", 1, NULL, 'S' },
-	{ "seed", 1, NULL, 's' },	     { "runs", 1, NULL, 'n' },
-	{ "time", 1, NULL, 't' },	     { "no-reduce", 0, NULL, OPT_NO_REDUCE },
-	{ "canary", 1, NULL, OPT_CANARY },   { "schedule", 1, NULL, OPT_SCHEDULE },
-	{ "save", 1, NULL, OPT_SAVE },	     { "verbose", 0, NULL, 'v' },
-	{ "help", 0, NULL, 'h' },	     { NULL, 0, NULL, 0 },
+	{ "bound", 1, NULL, 'b' },	   { "strategy", 1, NULL, 'S' },
+	{ "seed", 1, NULL, 's' },	   { "runs", 1, NULL, 'n' },
+	{ "time", 1, NULL, 't' },	   { "no-reduce", 0, NULL, OPT_NO_REDUCE },
+	{ "canary", 1, NULL, OPT_CANARY }, { "schedule", 1, NULL, OPT_SCHEDULE },
+	{ "save", 1, NULL, OPT_SAVE },	   { "verbose", 0, NULL, 'v' },
+	{ "help", 0, NULL, 'h' },	   { NULL, 0, NULL, 0 },
 };
 
 struct command {
@@ -145,8 +145,9 @@ static const struct sim_scenario *load(const char *path, struct sim_schedule *s)
 			bad = sim_canary_find(word) < 0;
 			nhi_canary = bad ? NHI_CANARY_NONE : (enum nhi_canary)sim_canary_find(word);
 		} else {
-			bad = s->nr == SIM_SWITCHES || sscanf(line, "switch %u %u", &s->at[s->nr].step,
-							      &s->at[s->nr].task) != 2;
+			bad = s->nr == SIM_SWITCHES ||
+			      sscanf(line, "switch %u %u", &s->at[s->nr].step,
+				     &s->at[s->nr].task) != 2;
 			s->nr += !bad;
 		}
 	}
@@ -162,8 +163,8 @@ static const struct sim_scenario *load(const char *path, struct sim_schedule *s)
 static int list(void)
 {
 	for (size_t i = 0; i < sim_nr_scenarios; i++)
-		printf("%-22s %s (%d preemptions)\n", sim_scenarios[i]->name, sim_scenarios[i]->what,
-		       sim_scenarios[i]->bound);
+		printf("%-22s %s (%d preemptions)\n", sim_scenarios[i]->name,
+		       sim_scenarios[i]->what, sim_scenarios[i]->bound);
 	return 0;
 }
 
@@ -225,8 +226,7 @@ static int explore_all(struct command *c, char **names, int n)
 		return wrong("which scenario? None after", "explore");
 	if (done > 1)
 		printf("%d scenarios: %lu schedules, %lu states, %.1f s, %.0f/s\n", done,
-		       sum.schedules, sum.states, sum.seconds,
-		       (double)sum.schedules / sum.seconds);
+		       sum.schedules, sum.states, sum.seconds, (double)sum.schedules / sum.seconds);
 	return ret;
 }
 

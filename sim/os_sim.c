@@ -227,7 +227,7 @@ static void unwatch(struct sim_map *map)
 {
 	struct sim *m = map->m;
 
-	for (uint32_t i = 0; i < m->conf.nr_pages; i++) {
+	for (uint32_t i = 0; i < m->conf.nr_pages && !m->in_event; i++) {
 		struct sim_pte *pte = &m->space->pte[i];
 
 		if (pte->watched == map)
@@ -495,6 +495,8 @@ static int op_restore(struct nhi_os *os, struct nhi_run *run)
 	return do_restore(sim_of(os), run, SIM_OP_RESTORE);
 }
 
+#define CHANGING 0xff /* no status: -EAGAIN */
+
 /* Move page @i, or all of a huge run, to run->node; restores it where that cannot be. */
 static uint8_t migrate_one(struct sim *m, struct nhi_run *run, uint32_t i, uint8_t status)
 {
@@ -509,6 +511,12 @@ static uint8_t migrate_one(struct sim *m, struct nhi_run *run, uint32_t i, uint8
 	if (!f && !status)
 		status = NHI_PAGE_NOMEM;
 	sim_point(m, f);
+	/* Putting it in place is one with the look whether the address space changes. */
+	if (event_under_way(m)) {
+		if (f)
+			sim_folio_discard(m, f);
+		return CHANGING;
+	}
 	if (!run->huge)
 		sim_split_huge(m->space, run_addr(m, run, i));
 	for (uint32_t k = 0; k < n && !status; k++)
@@ -538,6 +546,10 @@ static int op_migrate(struct nhi_os *os, struct nhi_run *run)
 		if (event_under_way(m))
 			return -EAGAIN;
 		run->status[i] = migrate_one(m, run, i, status);
+		if (run->status[i] == CHANGING) {
+			run->status[i] = NHI_PAGE_OTHER;
+			return -EAGAIN;
+		}
 		if (run->status[i] == NHI_PAGE_OK && m->conf.copy)
 			run->copied += run->huge ? run->nr_pages : 1;
 	}
@@ -619,6 +631,7 @@ static void op_discard(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, u
 			sim_folio_drop(m, f, pte->kept_idx);
 		else
 			sim_zap(m->space, at);
+		pte->protnone = false;
 	}
 }
 

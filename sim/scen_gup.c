@@ -2,8 +2,14 @@
 /* References against marks, migrations and splits. */
 #include "scenarios.h"
 
-#define MINOR	 { .trap = NHI_TRAP_MINOR }
-#define IN_PLACE { .trap = NHI_TRAP_MPROTECT }
+#define MINOR                          \
+	{                              \
+		.trap = NHI_TRAP_MINOR \
+	}
+#define IN_PLACE                          \
+	{                                 \
+		.trap = NHI_TRAP_MPROTECT \
+	}
 
 /* A device writes into the page while it is held, through the frame that it had at first. */
 static void use_it(struct world *w, struct sim_hold *h, uint64_t value)
@@ -39,8 +45,8 @@ static void pin_0(struct world *w, struct sim_task *t)
 
 static void get_0(struct world *w, struct sim_task *t)
 {
-	struct sim_hold *h = use_gup(w, NHI_GUP_GET, 0,
-				     NHI_FOLL_WRITE | NHI_FOLL_HONOR_NUMA_FAULT, NULL);
+	struct sim_hold *h =
+		use_gup(w, NHI_GUP_GET, 0, NHI_FOLL_WRITE | NHI_FOLL_HONOR_NUMA_FAULT, NULL);
 
 	(void)t;
 	sim_must(h, "no page");
@@ -136,8 +142,8 @@ static void fast_1(struct world *w, struct sim_task *t)
 
 static void slow_1(struct world *w, struct sim_task *t)
 {
-	struct sim_hold *h = use_gup(w, NHI_GUP_GET, 1,
-				     NHI_FOLL_WRITE | NHI_FOLL_HONOR_NUMA_FAULT, NULL);
+	struct sim_hold *h =
+		use_gup(w, NHI_GUP_GET, 1, NHI_FOLL_WRITE | NHI_FOLL_HONOR_NUMA_FAULT, NULL);
 
 	(void)t;
 	sim_must(h, "no page");
@@ -356,8 +362,8 @@ static void inaccessible(struct world *w)
 
 static void force_0(struct world *w, struct sim_task *t)
 {
-	struct sim_hold *h = use_gup(w, NHI_GUP_GET, 0, NHI_FOLL_FORCE | NHI_FOLL_HONOR_NUMA_FAULT,
-				     NULL);
+	struct sim_hold *h =
+		use_gup(w, NHI_GUP_GET, 0, NHI_FOLL_FORCE | NHI_FOLL_HONOR_NUMA_FAULT, NULL);
 
 	(void)t;
 	sim_must(h, "no page");

@@ -18,9 +18,9 @@ enum status { READY, ASLEEP, DONE };
 struct task {
 	enum status status;
 	struct sim_fiber fiber;
-	uint32_t before_me;   /* tasks that go first, for this one polls */
-	uint64_t history;     /* see history.h */
-	struct sim_step step; /* the operation under way; .what NULL: none */
+	uint32_t before_me;	       /* tasks that go first, for this one polls */
+	uint64_t history;	       /* see history.h */
+	struct sim_step step;	       /* the operation under way; .what NULL: none */
 	const volatile uint32_t *word; /* ASLEEP: on this */
 	uint32_t value;
 	uint32_t held[NHI_RANK_ENTRY + 1]; /* locks by rank */
@@ -148,6 +148,16 @@ static uint64_t word_at(const volatile void *where, uint32_t bytes)
 	}
 }
 
+/* Names of objects are found by the engine's own look-ups, which are no points now. */
+static void trace(const struct sim_step *s)
+{
+	bool running = x.running;
+
+	x.running = false;
+	x.trace(x.trace_arg, s);
+	x.running = running;
+}
+
 /* The operation that the task was about to do at its last point is done. */
 static void complete(struct task *t)
 {
@@ -160,8 +170,9 @@ static void complete(struct task *t)
 	t->history = sim_history_step(t->history, s->bytes ? s->where : (void *)x.w->m,
 				      !s->bytes || s->before != s->after);
 	if (x.trace)
-		x.trace(x.trace_arg, s);
+		trace(s);
 	s->what = NULL;
+	s->preempted = false;
 }
 
 static void enter_task(uint32_t to)
@@ -247,7 +258,8 @@ static void go_on_in(uint32_t to, bool stay)
 {
 	uint32_t from = x.now;
 
-	x.task[to].step.preempted = stay && to != from;
+	if (to != from)
+		x.task[to].step.preempted = stay;
 	x.preemptions += stay && to != from;
 	if (to == from) {
 		enter_task(to);
@@ -399,7 +411,8 @@ void sim_say(const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(s.text, sizeof(s.text), format, args);
 	va_end(args);
-	x.trace(x.trace_arg, &s);
+	s.preempted = current()->step.preempted;
+	trace(&s);
 }
 
 /* ---------------------------------------------------------------------------- executions */
@@ -459,6 +472,8 @@ void sim_sched_open(const struct sim_scenario *sc)
 	memset(arena, 0, x.used);
 	x.used = 0;
 	x.sc = sc;
+	x.now = 0;
+	memset(x.task, 0, sizeof(x.task));
 	for (x.nr_tasks = 0; x.nr_tasks < SIM_TASKS && sc->task[x.nr_tasks].body;)
 		x.nr_tasks++;
 	x.nr_tasks += sc->monitor;
@@ -498,6 +513,18 @@ static void digest_world(void)
 		digest(w->v[i]);
 }
 
+/* Every reference was given back, so no entry has any. */
+static void no_references(const struct world *w, uint32_t page)
+{
+	bool huge;
+	const nhi_word *entry = nhi_entry_lookup(w->mm, at(w, page), &huge);
+	nhi_word word = entry ? *entry : 0;
+
+	sim_must(!nhi_word_pins(word) && !nhi_word_gets(word),
+		 "at the end: page %u has %u pins and %u gets that nobody has", page,
+		 nhi_word_pins(word), nhi_word_gets(word));
+}
+
 /* All tasks have ended: what must be true now, and that everything can be given back. */
 static void judge(void)
 {
@@ -511,6 +538,8 @@ static void judge(void)
 	sim_must(!bad, "at the end: %s", bad);
 	for (int i = 0; i < SIM_HOLDS; i++)
 		sim_must(!w->hold[i].active, "at the end: a reference was kept");
+	for (uint32_t i = 0; i < w->m->conf.nr_pages; i++)
+		no_references(w, i);
 	if (x.sc->check)
 		x.sc->check(w);
 	if (w->child)

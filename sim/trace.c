@@ -11,7 +11,7 @@ struct printer {
 	FILE *to;
 	const struct sim_scenario *sc;
 	bool verbose;
-	int last; /* task of the last line */
+	int last;	  /* task of the last line */
 	const char *func; /* of the last line about the machine */
 };
 

@@ -148,11 +148,14 @@ struct sim_hold *use_gup(struct world *w, enum nhi_gup_call call, uint32_t page,
 
 void use_put(struct world *w, struct sim_hold *h)
 {
+	struct sim_hold was;
+
 	sim_point(w->m, w->hold);
-	h->active = false;
-	sim_say("puts page %u", sim_pageno(w->m, h->addr));
-	nhi_pages_put(w->mm, &h->page, 1, h->pin);
-	sim_must(!h->page.word, "a reference was not taken back");
+	was = *h;
+	h->active = false; /* somebody else may use it from now on */
+	sim_say("puts page %u", sim_pageno(w->m, was.addr));
+	nhi_pages_put(w->mm, &was.page, 1, was.pin);
+	sim_must(!was.page.word, "a reference was not taken back");
 }
 
 uint64_t use_held(struct world *w, const struct sim_hold *h)
