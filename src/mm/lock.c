@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "lock.h"
 
-#if NH_DEBUG && !NH_SIM
+#if NH_DEBUG
 /*
  * How many locks of each rank this thread holds. Entries are not counted one by one: a thread may
  * hold many. Initial-exec: read in signal handlers, where a lazily allocated TLS block would not do.
  */
+#if NH_SIM
+#define held nhi_sim_held()
+#else
 static __thread uint32_t held[NHI_RANK_ENTRY + 1] __attribute__((tls_model("initial-exec")));
+#endif
 
 void nhi_rank_take(enum nhi_rank rank)
 {

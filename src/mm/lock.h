@@ -24,7 +24,11 @@
 
 enum nhi_rank { NHI_RANK_NONE = 0, NHI_RANK_MARK = 1, NHI_RANK_MMAP = 2, NHI_RANK_ENTRY = 3 };
 
-#if NH_DEBUG && !NH_SIM
+#if NH_DEBUG
+#if NH_SIM
+/* Filled by sim/: how many locks of each rank the running task holds. */
+uint32_t *nhi_sim_held(void);
+#endif
 /* The calling thread takes or drops a lock of @rank; asserts the order above. */
 void nhi_rank_take(enum nhi_rank rank);
 void nhi_rank_drop(enum nhi_rank rank);
