@@ -360,7 +360,8 @@ static int access(struct sim_task *t, uintptr_t addr, uint64_t *value, bool writ
 		if (e->space != t->space || e->addr != addr || (write && !e->write))
 			ret = walk(t, addr, write, e);
 		else
-			sim_check(m, is_fresh(t->space, addr, e)); /* or it is stale */
+			sim_check_that(m, is_fresh(t->space, addr, e),
+				       "a stale translation was used");
 		if (ret < 0)
 			return ret;
 		if (!ret)

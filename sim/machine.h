@@ -206,6 +206,12 @@ struct sim {
 		if (!(cond) && !(m)->broken)                                              \
 			(m)->broken = __FILE__ ":" SIM_LINE(__LINE__) ": not so: " #cond; \
 	} while (0)
+/* The same, in words. */
+#define sim_check_that(m, cond, text)         \
+	do {                                  \
+		if (!(cond) && !(m)->broken)  \
+			(m)->broken = (text); \
+	} while (0)
 
 struct sim *sim_create(const struct sim_conf *conf);
 void sim_free(struct sim *m);

@@ -235,7 +235,7 @@ static int option(struct command *c, int opt, const char *arg)
 {
 	uint64_t n = 0;
 
-	if (strchr("bsnt", opt) && !parse_number(arg, &n))
+	if (opt < 256 && strchr("bsnt", opt) && !parse_number(arg, &n))
 		return wrong("not a number:", arg);
 	switch (opt) {
 	case 'b':

@@ -533,6 +533,15 @@ static uint8_t migrate_one(struct sim *m, struct nhi_run *run, uint32_t i, uint8
 	return status;
 }
 
+/* Nobody moves a page to the node it is on, who was told where it is. */
+static bool is_away(struct sim *m, const struct nhi_run *run, uint32_t i)
+{
+	const struct sim_plan *nodes = &m->plan[SIM_OP_NODES];
+
+	return m->conf.emulated || nodes->nth || nodes->chance ||
+	       sim_page_node(m->space, run_addr(m, run, i)) != run->node;
+}
+
 static int op_migrate(struct nhi_os *os, struct nhi_run *run)
 {
 	struct sim *m = sim_of(os);
@@ -545,6 +554,8 @@ static int op_migrate(struct nhi_os *os, struct nhi_run *run)
 			return err;
 		if (event_under_way(m))
 			return -EAGAIN;
+		sim_check_that(m, is_away(m, run, i),
+			       "a page was migrated to the node that it is on");
 		run->status[i] = migrate_one(m, run, i, status);
 		if (run->status[i] == CHANGING) {
 			run->status[i] = NHI_PAGE_OTHER;
@@ -583,7 +594,7 @@ static int op_zero_fill(struct nhi_os *os, struct nhi_map *map, uintptr_t addr)
 		return err ? err : -EAGAIN;
 	if (pte->folio || !sim_area_find(m->space, addr))
 		return 0;
-	sim_check(m, !pte->kept); /* zeros over a page that exists */
+	sim_check_that(m, !pte->kept, "a marked page was hidden by zeros");
 	f = sim_folio_alloc_any(m, sim_node_of_cpu(m, m->current->cpu), 1);
 	if (!f)
 		return -EAGAIN;

@@ -181,6 +181,31 @@ const struct sim_scenario scen_mark_pin_huge = {
 	.check = is_9_at_1,
 };
 
+static void huge_known(struct world *w)
+{
+	use_ready_huge(w, 0);
+	known(w, 1);
+}
+
+static void pin_1_fast(struct world *w, struct sim_task *t)
+{
+	struct sim_hold *h = use_gup(w, NHI_GUP_PIN_FAST, 1, NHI_FOLL_WRITE, NULL);
+
+	(void)t;
+	sim_must(h, "no page");
+	use_it(w, h, 9);
+}
+
+const struct sim_scenario scen_mark_pin_huge_fast = {
+	.name = "mark-pin-huge-fast",
+	.what = "the same, by who finds the part's entry PRESENT",
+	.conf = MINOR,
+	.bound = 3,
+	.setup = huge_known,
+	.task = { { "marker", scen_mark_2, 0 }, { "pinner", pin_1_fast, 1 } },
+	.check = is_9_at_1,
+};
+
 const struct sim_scenario scen_gup_fast_migrate_huge = {
 	.name = "gup-fast-migrate-huge",
 	.what = "fast GUP against the migration of a huge page",

@@ -38,6 +38,7 @@ void scen_unmark_2(struct world *w, struct sim_task *t);
 	X(mark_get)              \
 	X(mark_shared)           \
 	X(mark_pin_huge)         \
+	X(mark_pin_huge_fast)    \
 	X(gup_fast_migrate_huge) \
 	X(gup_slow_migrate_huge) \
 	X(pin_migrate_huge)      \

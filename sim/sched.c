@@ -457,6 +457,9 @@ static void build(void)
 
 	conf.nr_pages = conf.nr_pages ? conf.nr_pages : 8;
 	conf.huge_size = conf.huge_size ? conf.huge_size : 2 * 4096;
+	/* Two of the canaries are of the machine: what the os layer has to do for the engine. */
+	conf.bugs |= NHI_CANARY(MARK_WITHOUT_FLUSH) ? SIM_BUG_NO_FLUSH : 0;
+	conf.bugs |= NHI_CANARY(MONITOR_READS_EARLY) ? SIM_BUG_READ_EARLY : 0;
 	w->mm = sim_alloc(sizeof(*w->mm));
 	w->m = sim_os_create(&conf);
 	for (uint32_t i = 0; i < SIM_TASKS; i++)

@@ -73,6 +73,7 @@ uint64_t use_read(struct world *w, struct sim_task *t, uint32_t page)
 	uint64_t value = 0;
 	int err = sim_read(t, at(w, page), &value);
 
+	sim_must(!w->m->broken, "%s", w->m->broken);
 	sim_must(!err, "a read of page %u failed: %d", page, err);
 	sim_say("reads %lu from page %u", value, page);
 	return value;
@@ -82,6 +83,7 @@ void use_write(struct world *w, struct sim_task *t, uint32_t page, uint64_t valu
 {
 	int err = sim_write(t, at(w, page), value);
 
+	sim_must(!w->m->broken, "%s", w->m->broken);
 	sim_must(!err, "a write to page %u failed: %d", page, err);
 	sim_say("wrote %lu to page %u", value, page);
 }

@@ -279,7 +279,8 @@ long nhi_eager_range(struct nhi_mm *mm, uintptr_t start, uintptr_t end,
 		uint64_t token;
 
 		mm->os->ops->enter(mm->os, &token);
-		nhi_mutex_lock(mm->os, &mm->mark_mutex);
+		if (!NHI_CANARY(EAGER_WITHOUT_MUTEX))
+			nhi_mutex_lock(mm->os, &mm->mark_mutex);
 		nhi_rank_take(NHI_RANK_MARK);
 		mm->os->ops->self(mm->os, &e.who);
 		more = nhi_vma_next(mm, start, end, &e.vma);
@@ -292,7 +293,8 @@ long nhi_eager_range(struct nhi_mm *mm, uintptr_t start, uintptr_t end,
 			nhi_map_put(mm, e.vma.map);
 		}
 		nhi_rank_drop(NHI_RANK_MARK);
-		nhi_mutex_unlock(mm->os, &mm->mark_mutex);
+		if (!NHI_CANARY(EAGER_WITHOUT_MUTEX))
+			nhi_mutex_unlock(mm->os, &mm->mark_mutex);
 		mm->os->ops->leave(mm->os, &token);
 	}
 	return err ? err : e.misplaced;

@@ -40,6 +40,7 @@
 
 #include "atomic.h"
 #include "base.h"
+#include "canary.h"
 
 typedef uint64_t nhi_word;
 

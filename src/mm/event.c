@@ -83,6 +83,8 @@ static int discard_ptes(struct nhi_mm *mm, const struct nhi_vma *vma, struct nhi
 		if (!err)
 			forget(mm, vma, addr, 1, pte, old);
 	}
+	if (NHI_CANARY(LOST_EVENT))
+		return 0;
 	return busy ? -EAGAIN : 0;
 }
 

@@ -102,7 +102,8 @@ static int fill_hole(struct nhi_mm *mm, struct nhi_vma *vma, uintptr_t addr)
 static int not_marked(struct nhi_mm *mm, struct nhi_vma *vma, uintptr_t addr, struct nhi_around *a,
 		      unsigned int slot)
 {
-	int err = fill_hole(mm, vma, addr);
+	int err = NHI_CANARY(HOLE_NOT_HELD) ? mm->os->ops->zero_fill(mm->os, vma->map, addr) :
+					      fill_hole(mm, vma, addr);
 
 	if (err < 0)
 		return err;
@@ -179,8 +180,12 @@ static void decide(struct nhi_batch *b, const struct nhi_toucher *who)
 		nhi_word word = nhi_load_relaxed(&b->entry[i]);
 		int target = nhi_misplaced(b->mm, b->vma, addr, b->node[i], word, b->huge, who);
 
+#if NH_SIM
+		if (NHI_CANARY(STATE_REUSED_AFTER_WAIT) && b->waited)
+			target = who->node;
+#endif
 		/* Whoever got the page may use it: it stays where it is (cases 128, 138). */
-		if (target >= 0 && nhi_word_gets(word)) {
+		if (target >= 0 && nhi_word_gets(word) && !NHI_CANARY(MOVED_UNDER_GET)) {
 			nhi_mm_count(b->mm, b->slot, NHI_C_FAILED + nhi_reason_of(NHI_PAGE_PINNED),
 				     b->huge ? b->nr : 1);
 			target = NHI_NO_NODE;
@@ -275,6 +280,9 @@ int nhi_fault(void *data, uintptr_t addr, bool write, const struct nhi_toucher *
 	if (nhi_load_relaxed(&mm->mmap_lock.writer_tid) == who->tid)
 		return -ENOENT;
 	addr = nhi_round_down(addr, (uintptr_t)nhi_page_size(mm));
+#if NH_SIM
+	b.waited = false;
+#endif
 	for (;;) {
 		struct nhi_vma vma = { 0 };
 		bool huge;
@@ -298,11 +306,16 @@ int nhi_fault(void *data, uintptr_t addr, bool write, const struct nhi_toucher *
 			nhi_word *entry = nhi_entry_lookup(mm, addr, &huge);
 
 			/* The monitor is who an entry's holder may wait for: it must not sleep. */
-			if (by == NHI_DELIVERY_MONITOR)
+			if (by == NHI_DELIVERY_MONITOR && !NHI_CANARY(MONITOR_SLEEPS))
 				return -EAGAIN;
+			if (NHI_CANARY(WAITS_ACCOUNTED))
+				nhi_mm_count(mm, b.slot, NHI_C_HINTING_FAULTS, 1);
 			nhi_mm_count(mm, b.slot, NHI_C_WAITS, 1);
 			if (entry)
 				nhi_entry_wait(mm, addr, entry);
+#if NH_SIM
+			b.waited = true;
+#endif
 			continue;
 		}
 		if (err != -EAGAIN || by == NHI_DELIVERY_MONITOR)

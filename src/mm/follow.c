@@ -21,7 +21,7 @@ int nhi_follow_page(struct nhi_mm *mm, uintptr_t addr, unsigned int flags, struc
 	word = entry ? nhi_load_acquire(entry) : NHI_NONE;
 	marked = nhi_word_state(word) == NHI_MARKED && nhi_vma_accessible(&vma);
 	err = nhi_word_busy(word) ? -ENOENT : 0;
-	if (marked && flags & NHI_FOLL_HONOR_NUMA_FAULT)
+	if (marked && (flags & NHI_FOLL_HONOR_NUMA_FAULT || NHI_CANARY(FOLLOW_PAGE_HONOURS)))
 		err = -ENOENT;
 	if (!err && !marked)
 		err = mm->os->ops->query(mm->os, vma.map, addr, 1, &info);

@@ -148,12 +148,15 @@ static int bring_in(struct gup *g, uintptr_t addr)
 static unsigned int begin(struct gup *g, uint64_t *token)
 {
 	g->mm->os->ops->enter(g->mm->os, token);
+	if (NHI_CANARY(GUP_LETS_FORK_IN))
+		return 0;
 	return nhi_mmap_read_lock(g->mm->os, &g->mm->mmap_lock, (unsigned int)g->me.tid);
 }
 
 static void end(struct gup *g, unsigned int slot, const uint64_t *token)
 {
-	nhi_mmap_read_unlock(g->mm->os, &g->mm->mmap_lock, slot);
+	if (!NHI_CANARY(GUP_LETS_FORK_IN))
+		nhi_mmap_read_unlock(g->mm->os, &g->mm->mmap_lock, slot);
 	g->mm->os->ops->leave(g->mm->os, token);
 }
 
@@ -330,6 +333,9 @@ static int look(struct gup *g, uintptr_t addr, struct nhi_page *page, nhi_word *
 	word = nhi_load_acquire(entry);
 	if (nhi_word_busy(word))
 		return g->flags & NHI_FOLL_NOFAULT ? -EFAULT : -EDEADLK;
+	/* The fault is declined, for nobody may access this VMA; and again, and again. */
+	if (NHI_CANARY(FOLLOW_RULE_LOOPS) && !g->in.prot && must_fault(g))
+		return -EAGAIN;
 	/* A mark on a mapping that lost all access means nothing (case 2). */
 	if (nhi_word_state(word) == NHI_MARKED && g->in.prot)
 		return on_marked(g, addr, entry, pmd, page);

@@ -27,8 +27,11 @@ int nhi_entry_ref(nhi_word *entry, struct nhi_pmd *pmd, uint32_t n, unsigned int
 	nhi_word old = nhi_load_relaxed(entry); /* a guess; the compare-and-swap checks it */
 
 	do {
-		if (nhi_word_state(old) != NHI_PRESENT ||
-		    (flags & NHI_FOLL_WRITE && !(old & NHI_W_WRITE)))
+		bool right = nhi_word_state(old) == NHI_PRESENT;
+
+		if (NHI_CANARY(GUP_FOLLOWS_MARKED_HUGE) && !pmd)
+			right |= nhi_word_state(old) == NHI_MARKED;
+		if (!right || (flags & NHI_FOLL_WRITE && !(old & NHI_W_WRITE)))
 			return -ENOENT;
 		if (would_overflow(old, n, flags))
 			return -ENOMEM;
@@ -38,6 +41,8 @@ int nhi_entry_ref(nhi_word *entry, struct nhi_pmd *pmd, uint32_t n, unsigned int
 		 */
 	} while (!nhi_cas_seq_cst(entry, &old, (old + n * one) | NHI_W_YOUNG));
 	/* As (P) in table.c: mark_huge() writes the PMD, then looks at the PTEs' references. */
+	if (NHI_CANARY(PTE_UNDER_HUGE))
+		return 0;
 	if (pmd && nhi_word_state(nhi_load_seq_cst(&pmd->word)) != NHI_NONE) {
 		(void)nhi_add_release(entry, -(n * one));
 		return -ESTALE;

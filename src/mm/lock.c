@@ -61,6 +61,10 @@ unsigned int nhi_mmap_read_lock(struct nhi_os *os, struct nhi_mmap_lock *l, unsi
 		 * at the counts. Each writes one word and reads the other's: with anything weaker
 		 * than sequential consistency both could miss each other.
 		 */
+		if (NHI_CANARY(READER_LOOKS_FIRST) && !nhi_load_seq_cst(&l->writer)) {
+			nhi_add_seq_cst(&l->slot[slot].readers, 1);
+			return slot;
+		}
 		nhi_add_seq_cst(&l->slot[slot].readers, 1);
 		if (!nhi_load_seq_cst(&l->writer))
 			return slot;

@@ -20,6 +20,7 @@
 #define NHI_LOCK_H
 
 #include "atomic.h"
+#include "canary.h"
 #include "os.h"
 
 enum nhi_rank { NHI_RANK_NONE = 0, NHI_RANK_MARK = 1, NHI_RANK_MMAP = 2, NHI_RANK_ENTRY = 3 };

@@ -67,7 +67,8 @@ static void mark_run(struct piece *p, uintptr_t addr, uint32_t first, uint32_t n
 	for (uint32_t i = 0; i < nr; i++)
 		done += p->status[i] == NHI_PAGE_OK;
 	/* Before they are unlocked: no page may be counted as restored before it is as marked. */
-	nhi_mm_count(mm, 0, NHI_C_MARKED, (uint64_t)done);
+	if (!NHI_CANARY(COUNTED_LATE))
+		nhi_mm_count(mm, 0, NHI_C_MARKED, (uint64_t)done);
 	for (uint32_t i = 0; i < nr; i++) {
 		uintptr_t at = addr + ((uintptr_t)i << mm->page_shift);
 		nhi_word word = p->old[first + i];
@@ -81,6 +82,8 @@ static void mark_run(struct piece *p, uintptr_t addr, uint32_t first, uint32_t n
 		nhi_entry_unlock(mm, at, &ptes[nhi_pte_index(mm, at)], word);
 	}
 	marked_add(p, done - (long)nr);
+	if (NHI_CANARY(COUNTED_LATE))
+		nhi_mm_count(mm, 0, NHI_C_MARKED, (uint64_t)done);
 	p->marked += done;
 }
 
@@ -93,7 +96,7 @@ static int lock_fresh(struct piece *p, uintptr_t at, uint32_t i)
 	nhi_word *entry = &p->pmd->ptes[nhi_pte_index(p->mm, at)];
 	int err = nhi_entry_trylock(p->mm, at, entry, p->pmd, FRESH, &p->old[i]);
 
-	if (!err && nhi_word_gets(p->old[i])) {
+	if (!err && nhi_word_gets(p->old[i]) && !NHI_CANARY(MARKED_UNDER_GET)) {
 		nhi_entry_unlock(p->mm, at, entry, p->old[i]);
 		err = -EBUSY;
 	}
@@ -111,7 +114,7 @@ static void mark_ptes(struct piece *p)
 		int err = -ENOENT;
 
 		/* A hole inside a run is locked too: it may be filled before the os gets there. */
-		if (i < nr && !(p->info[i] & NHI_INFO_SHARED))
+		if (i < nr && (!(p->info[i] & NHI_INFO_SHARED) || NHI_CANARY(SHARED_PAGE_MARKED)))
 			err = lock_fresh(p, at, i);
 		if (!err)
 			continue;
@@ -138,6 +141,8 @@ static bool ptes_idle(const struct piece *p, nhi_word *ret_word)
 {
 	nhi_word *ptes = nhi_load_acquire(&p->pmd->ptes);
 
+	if (NHI_CANARY(HUGE_OVER_PTES))
+		return true;
 	*ret_word = NHI_NONE;
 	for (uint32_t i = 0; ptes && i < p->mm->ptes_per_pmd; i++) {
 		nhi_word w = nhi_load_seq_cst(&ptes[i]);

@@ -308,8 +308,11 @@ struct nhi_batch {
 	uintptr_t addr; /* of entry 0 */
 	uint32_t nr;	/* pages; a huge entry counts as ptes_per_pmd but has one word */
 	bool huge;
-	unsigned int slot;	     /* for counters */
-	nhi_word *entry;	     /* of page 0; the others follow it, for they share a table */
+	unsigned int slot; /* for counters */
+	nhi_word *entry;   /* of page 0; the others follow it, for they share a table */
+#if NH_SIM
+	bool waited; /* for the canary STATE_REUSED_AFTER_WAIT */
+#endif
 	uint8_t node[NHI_MAX_RUN];   /* where the page is now */
 	uint8_t target[NHI_MAX_RUN]; /* where it is to go; NHI_UNKNOWN_NODE: restore in place */
 	uint8_t status[NHI_MAX_RUN];

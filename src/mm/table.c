@@ -99,8 +99,12 @@ int nhi_entry_trylock(struct nhi_mm *mm, uintptr_t addr, nhi_word *entry, struct
 			return -EAGAIN;
 		if (!(want & NHI_WANT(nhi_word_state(old))))
 			return -ENOENT;
-		if (nhi_word_pins(old))
+		if (nhi_word_pins(old) && !NHI_CANARY(PINNED_PAGE_MARKED))
 			return -EBUSY;
+		if (NHI_CANARY(PIN_BETWEEN_CHECK_AND_LOCK)) {
+			nhi_store_release(entry, nhi_word_with_state(old, NHI_LOCKED));
+			break;
+		}
 		/*
 		 * Acquire: what the last holder wrote before its release in nhi_entry_unlock() is
 		 * seen. Sequentially consistent because of the PMD check below.
@@ -113,7 +117,8 @@ int nhi_entry_trylock(struct nhi_mm *mm, uintptr_t addr, nhi_word *entry, struct
 	 * word and then looks at every PTE; we wrote the PTE and then look at that word. One of the
 	 * two sees the other.
 	 */
-	if (pmd && nhi_word_state(nhi_load_seq_cst(&pmd->word)) != NHI_NONE) {
+	if (pmd && nhi_word_state(nhi_load_seq_cst(&pmd->word)) != NHI_NONE &&
+	    !NHI_CANARY(PTE_UNDER_HUGE)) {
 		nhi_entry_unlock(mm, addr, entry, old);
 		return -ESTALE;
 	}
@@ -126,7 +131,7 @@ static uint32_t *queue_of(struct nhi_mm *mm, uintptr_t addr, const nhi_word *ent
 {
 	const struct nhi_pmd *pmd = nhi_pmd_lookup(mm, addr);
 
-	if (pmd && entry == &pmd->word)
+	if (pmd && entry == &pmd->word && !NHI_CANARY(HUGE_SLEEPS_APART))
 		addr = nhi_round_down(addr, (uintptr_t)nhi_huge_size(mm));
 	return &mm->queue[(addr >> mm->page_shift) * 0x9e3779b97f4a7c15ull >> 58];
 }
@@ -136,13 +141,19 @@ void nhi_entry_unlock(struct nhi_mm *mm, uintptr_t addr, nhi_word *entry, nhi_wo
 	nhi_word old = nhi_load_relaxed(entry);
 	nhi_word new;
 
+	if (NHI_CANARY(WAKE_BEFORE_STATE) && old & NHI_W_WAITERS) {
+		nhi_add_acq_rel(queue_of(mm, addr, entry), 1);
+		mm->os->ops->wake_all(mm->os, queue_of(mm, addr, entry));
+	}
 	/* References may have been dropped meanwhile, and a waiter may have come: keep the counts. */
 	do {
 		nhi_debug_assert(nhi_word_busy(old));
 		new = (word & ~(NHI_W_PINS | NHI_W_GETS | NHI_W_WAITERS)) |
 		      (old & (NHI_W_PINS | NHI_W_GETS));
+		if (NHI_CANARY(UNLOCK_FORGETS_PUTS))
+			new = word & ~NHI_W_WAITERS;
 	} while (!nhi_cas_release(entry, &old, new));
-	if (old & NHI_W_WAITERS) {
+	if (old & NHI_W_WAITERS && !NHI_CANARY(WAKE_BEFORE_STATE)) {
 		uint32_t *queue = queue_of(mm, addr, entry);
 
 		/* (Q) The state is set before the count moves; pairs with nhi_entry_wait(). */
@@ -162,6 +173,8 @@ void nhi_entry_wait(struct nhi_mm *mm, uintptr_t addr, nhi_word *entry)
 		if (!nhi_word_busy(old))
 			return;
 	} while (!(old & NHI_W_WAITERS) && !nhi_cas_acq_rel(entry, &old, old | NHI_W_WAITERS));
+	if (NHI_CANARY(COUNT_AFTER_FLAG))
+		seen = nhi_load_acquire(queue);
 	mm->os->ops->wait(mm->os, queue, seen);
 }
 
@@ -171,9 +184,13 @@ void nhi_pmd_split_locked(struct nhi_mm *mm, uintptr_t addr, struct nhi_pmd *pmd
 
 	nhi_debug_assert(pmd->ptes && nhi_word_busy(nhi_load_relaxed(&pmd->word)));
 	nhi_debug_assert(!nhi_word_pins(old) && !nhi_word_gets(old));
+	if (NHI_CANARY(SPLIT_SHOWN_EARLY))
+		nhi_entry_unlock(mm, addr, &pmd->word, NHI_NONE);
 	/* Nobody uses the PTEs while the PMD word is not NONE. */
 	for (uint32_t i = 0; i < mm->ptes_per_pmd; i++)
 		nhi_store_relaxed(&pmd->ptes[i], pte);
+	if (NHI_CANARY(SPLIT_SHOWN_EARLY))
+		return;
 	/* Release: whoever sees NONE sees the PTEs; pairs with nhi_entry_lookup(). */
 	nhi_entry_unlock(mm, addr, &pmd->word, NHI_NONE);
 }
@@ -191,6 +208,13 @@ int nhi_pmd_split(struct nhi_mm *mm, uintptr_t addr, struct nhi_pmd *pmd)
 	if (nhi_word_state(nhi_load_acquire(&pmd->word)) == NHI_NONE)
 		return 0;
 	err = nhi_entry_trylock(mm, addr, &pmd->word, NULL, want, &old);
+	if (NHI_CANARY(SPLIT_UNDER_PIN) && err == -EBUSY) {
+		old = nhi_load_relaxed(&pmd->word);
+		if (!nhi_cas_acquire(&pmd->word, &old, nhi_word_with_state(old, NHI_LOCKED)))
+			return -EAGAIN;
+		old &= ~(NHI_W_PINS | NHI_W_GETS);
+		err = 0;
+	}
 	if (err)
 		return err;
 	if (nhi_word_gets(old)) {
