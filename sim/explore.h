@@ -21,7 +21,9 @@ struct sim_options {
 };
 
 struct sim_report {
-	uint64_t schedules, pruned, states, steps, results;
+	uint64_t schedules, pruned, states, steps;
+	uint64_t results; /* different ends */
+	uint32_t digest;  /* of all of them together */
 	double seconds;
 	bool failed, complete;
 	uint32_t bound; /* reached, or that of the failure */

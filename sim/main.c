@@ -20,18 +20,18 @@ static const char usage_text[] =
 	"       numahint sim canaries [NAME] [-v]\n\n"
 	"Runs the engine on a simulated machine under every interleaving of a scenario's tasks.\n"
 	"SCENARIO: a name from `numahint sim list`, or all.\n\n"
-	"  -b, --bound N      preemptions up to which all schedules are explored; default: the\n"
-	"                     scenario's own\n"
-	"  -S, --strategy S   exhaustive (default), random or pct\n"
-	"  -s, --seed N       of random and pct: run i uses seed N + i; default 1\n"
-	"  -n, --runs N       of random and pct; default 10000\n"
-	"  -t, --time SEC     stop exploring a scenario after so long\n"
-	"      --no-reduce    exhaustive: explore a state again when it is reached again\n"
-	"      --canary NAME  a deliberately wrong engine: numahint sim canaries lists them\n"
-	"      --schedule S   this schedule only: STEP:TASK,... or none\n"
-	"      --save FILE    write the schedule of a failure to FILE, for replay\n"
-	"  -v, --verbose      print every step\n"
-	"  -h, --help         this text\n\n"
+	"  -b, --bound N          preemptions up to which all schedules are explored; default:\n"
+	"                         the scenario's own\n"
+	"  -S, --strategy S       exhaustive (default), random or pct\n"
+	"  -s, --seed N           of random and pct: run i uses seed N + i; default 1\n"
+	"  -n, --runs N           of random and pct; default 10000\n"
+	"  -t, --time SECONDS     stop exploring a scenario after so long\n"
+	"  --no-reduce            exhaustive: explore a state again when it is reached again\n"
+	"  --canary NAME          a deliberately wrong engine: numahint sim canaries lists them\n"
+	"  --schedule S           this schedule only: STEP:TASK,... or none\n"
+	"  --save FILE            write the schedule of a failure to FILE, for replay\n"
+	"  -v, --verbose          print every step\n"
+	"  -h, --help             this text\n\n"
 	"Exit codes: 0 nothing found, 1 a failure was found, 2 wrong usage.\n";
 
 enum { OPT_NO_REDUCE = 256, OPT_CANARY, OPT_SCHEDULE, OPT_SAVE };
@@ -188,8 +188,9 @@ static int explore(const struct sim_scenario *sc, struct command *c, struct sim_
 	else
 		printf("%-22s seeds %lu to %lu: ", sc->name, c->o.seed,
 		       c->o.seed + r.schedules - 1);
-	printf("%lu schedules, %lu states, %lu results, %.2f s, %.0f/s\n", r.schedules, r.states,
-	       r.results, r.seconds, (double)r.schedules / (r.seconds > 0 ? r.seconds : 1e-9));
+	printf("%lu schedules, %lu states, %lu results (%08x), %.2f s, %.0f/s\n", r.schedules,
+	       r.states, r.results, r.digest, r.seconds,
+	       (double)r.schedules / (r.seconds > 0 ? r.seconds : 1e-9));
 	(void)fflush(stdout);
 	return 0;
 }

@@ -646,6 +646,11 @@ void sim_sched_trace(void (*to)(void *arg, const struct sim_step *step), void *a
 	x.trace_arg = arg;
 }
 
+bool sim_sched_is_address(uint64_t value)
+{
+	return value >= (uintptr_t)arena && value < (uintptr_t)arena + ARENA;
+}
+
 struct world *sim_sched_world(void)
 {
 	return x.w;

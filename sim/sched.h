@@ -78,6 +78,8 @@ uint64_t sim_sched_state(void);
 uint8_t sim_sched_now(void);
 /* Steps of the next executions go to @to(arg); NULL: nowhere. */
 void sim_sched_trace(void (*to)(void *arg, const struct sim_step *step), void *arg);
+/* Is it an address in the memory of an execution? */
+bool sim_sched_is_address(uint64_t value);
 /* The world of the last execution, for the names of objects. */
 struct world *sim_sched_world(void);
 

@@ -86,6 +86,15 @@ static void word_text(uint64_t word, char *text, size_t bytes)
 		 word & NHI_W_WAITERS ? ", waited for" : "");
 }
 
+/* Addresses differ from run to run, and say nothing. */
+static void number_text(uint64_t word, char *text, size_t bytes)
+{
+	if (sim_sched_is_address(word))
+		snprintf(text, bytes, "a table");
+	else
+		snprintf(text, bytes, "%ld", (long)word);
+}
+
 static void head(struct printer *p, const struct sim_step *s)
 {
 	const char *name = sim_task_name(p->sc, s->task);
@@ -132,9 +141,11 @@ static void print_step(void *arg, const struct sim_step *s)
 		fprintf(p->to, s->before == s->after ? "\n" : " -> %s\n", to);
 		return;
 	}
-	fprintf(p->to, "%s:%d %s of %s: %ld", s->func, s->line, s->what,
-		word_name(sim_sched_world(), s->where), (long)s->before);
-	fprintf(p->to, s->before == s->after ? "\n" : " -> %ld\n", (long)s->after);
+	number_text(s->before, from, sizeof(from));
+	number_text(s->after, to, sizeof(to));
+	fprintf(p->to, "%s:%d %s of %s: %s", s->func, s->line, s->what,
+		word_name(sim_sched_world(), s->where), from);
+	fprintf(p->to, s->before == s->after ? "\n" : " -> %s\n", to);
 }
 
 void sim_print_execution(FILE *to, const struct sim_scenario *sc,

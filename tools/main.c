@@ -9,6 +9,7 @@
 
 static const struct nht_verb verbs[] = {
 	{ "run", "run a program with NUMA hinting faults on its large allocations", nht_run },
+	{ "sim", "run the engine under every interleaving, on a simulated machine", nht_sim },
 	{ "strips", "draw where pages sat before and after, from a report of run --json",
 	  nht_strips },
 	{ "doctor", "what works here, and what to change for more", nht_doctor },

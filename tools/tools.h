@@ -25,6 +25,7 @@ int nht_run(int argc, char **argv);
 int nht_topo(int argc, char **argv);
 int nht_strips(int argc, char **argv);
 int nht_doctor(int argc, char **argv);
+int nht_sim(int argc, char **argv);
 
 /* common.c */
 /* "numahint VERB: ..." on stderr, with a newline. */

@@ -16,7 +16,8 @@ _numahint_value() {
 	--when) words="parallel start threads every=500ms signal=USR1 signal=USR2" ;;
 	--nodes) words="1 2 4 8" ;;
 	--min-size) words="64K 1M 16M 1G" ;;
-	--json)
+	--strategy) words="exhaustive random pct" ;;
+	--json | --save)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return 0
 		;;
