@@ -2,7 +2,7 @@
 # What: the explorer finds each deliberately wrong engine, says in words what is wrong, and what it prints and saves runs again.
 # How: numahint sim canaries, one after the other; then the command that is printed, and --save and replay.
 # Usage: t_canaries.sh LIB_SH; NUMAHINT in the environment.
-# shellcheck source=test/tools/lib.sh
+# shellcheck source=test/tools/lib.sh disable=SC2317,SC2015,SC2181
 . "$1"
 
 mapfile -t canaries < <(timeout 200 "$NUMAHINT" sim canaries | tee "$dir/canaries" | sed -n 's/^\([A-Z][A-Z_]*\) .*/\1/p')

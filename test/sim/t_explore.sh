@@ -2,7 +2,7 @@
 # What: the engine is right under every interleaving of each scenario, up to the scenario's number of preemptions.
 # How: numahint sim explore, exhaustively; of N parts of the scenarios the Kth.
 # Usage: t_explore.sh LIB_SH K N; NUMAHINT in the environment.
-# shellcheck source=test/tools/lib.sh
+# shellcheck source=test/tools/lib.sh disable=SC2317,SC2015,SC2181
 . "$1"
 part=$2 parts=$3
 

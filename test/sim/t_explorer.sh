@@ -2,7 +2,7 @@
 # What: the explorer itself. Leaving out states that were reached before loses no result; the same seed is the same run; random
 #       and pct find bugs, and what they find is shortened; wrong usage is refused.
 # Usage: t_explorer.sh LIB_SH; NUMAHINT in the environment.
-# shellcheck source=test/tools/lib.sh
+# shellcheck source=test/tools/lib.sh disable=SC2317,SC2015,SC2181
 . "$1"
 
 results() {
