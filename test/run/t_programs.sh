@@ -46,6 +46,8 @@ if [ "$(id -u)" -eq 0 ] && [ -e /dev/userfaultfd ]; then
 	go "$VICTIMS/v_as" nobody "$VICTIMS/v_as" no-userfaultfd "$NUMAHINT" run --nodes 4 -- "$STENCIL" -n 512 -i 3
 fi
 ok "userfaultfd refused: mprotect does it" all 'is_code 0' 'err_has "trap mprotect, delivery thread"' '! err_has " 0 pages migrated" >/dev/null'
+go_nobody "$VICTIMS/v_as" deadly-userfaultfd "$NUMAHINT" run --nodes 4 -- "$STENCIL" -n 512 -i 3
+ok "a filter that kills who calls userfaultfd: mprotect does it" all 'is_code 0' 'err_has "trap mprotect, delivery thread"'
 go "$VICTIMS/v_as" nobody "$VICTIMS/v_as" no-userfaultfd "$NUMAHINT" run --trap shadow -- bash -c 'exit 6'
 if [ "$(id -u)" -ne 0 ]; then
 	go "$VICTIMS/v_as" no-userfaultfd "$NUMAHINT" run --trap shadow -- bash -c 'exit 6'

@@ -35,6 +35,8 @@ void nhi_thread_begin(struct nhi_lx *lx, uint32_t *state, const char *name)
 	int high = nhi_max(lx->events.fd, lx->plain.fd);
 
 	nhi_signals_mark_blocked(true);
+	/* Emulated nodes go round robin to the program's threads; ours is not one of those. */
+	(void)nhi_linux_set_node(&lx->os, 0);
 	(void)nhi_sys2(SYS_prctl, PR_SET_NAME, name);
 	if (nhi_sys1(SYS_unshare, CLONE_FILES) == 0) {
 		unsigned int from = 0;
