@@ -5,7 +5,7 @@ conformance.py LOG               print the table for the results in LOG (Meson's
 conformance.py --check           does doc/conformance.md say what the tests' sources say? Exit 1: no.
 
 A test names its cases in its table of tests: CASES(name, "14 15") or REAL_CASES(name, "14 15"), and prints them with
-its result. A test below test/real or test/api runs on real memory, any other one in the simulator. A case counts as
+its result. A test below test/real or test/api, or called t_real_*, runs on real memory, any other one in the simulator. A case counts as
 shown where a test that names it passed and none that names it failed.
 """
 import json
@@ -45,7 +45,7 @@ def cases():
 
 
 def world_of(path):
-    return 'real' if path.startswith(('test/real/', 'test/api/')) else 'sim'
+    return 'real' if path.startswith(('test/real/', 'test/api/', 'test/conformance/t_real_')) else 'sim'
 
 
 def named_by_sources():

@@ -207,6 +207,61 @@ NH_API NH_CHECK int nh_mbind(struct nh_mm *mm, void *addr, size_t len, int mode,
 			     const unsigned long *nodemask, unsigned long maxnode,
 			     unsigned int flags);
 
+#define NH_MPOL_F_NODE	       (1u << 0) /* the node of the page at the address */
+#define NH_MPOL_F_ADDR	       (1u << 1) /* of the address, not of the thread */
+#define NH_MPOL_F_MEMS_ALLOWED (1u << 2) /* the nodes that have memory */
+
+/**
+ * nh_get_mempolicy - get_mempolicy(2): what policy a range or the calling thread has
+ * @mm:       the mm
+ * @mode:     NULL, or written: enum nh_mpol with mode flags; the node, with NH_MPOL_F_NODE
+ * @nodemask: NULL, or written: the policy's nodes
+ * @maxnode:  number of bits in @nodemask plus one
+ * @addr:     with NH_MPOL_F_ADDR an address, else NULL
+ * @flags:    NH_MPOL_F_NODE only together with NH_MPOL_F_ADDR; MEMS_ALLOWED alone
+ *
+ * Shows policies as they were set by nh_mbind() and nh_set_mempolicy(), without what is internal:
+ * after a lazy BIND it shows BIND. A range without a policy has NH_MPOL_DEFAULT. Asking for a node
+ * disturbs no mark; a page that was never touched is brought in.
+ *
+ * Return: 0; -EINVAL (flags, or @maxnode too small for the machine); -EFAULT (nothing is mapped).
+ */
+NH_API NH_CHECK int nh_get_mempolicy(struct nh_mm *mm, int *mode, unsigned long *nodemask,
+				     unsigned long maxnode, const void *addr, unsigned int flags);
+
+/**
+ * nh_set_mempolicy - set_mempolicy(2): the calling thread's policy, for ranges that have none
+ * @mm:       the mm
+ * @mode:     enum nh_mpol, with mode flags; NH_MPOL_DEFAULT removes it
+ * @nodemask: bits of the nodes
+ * @maxnode:  number of bits in @nodemask plus one
+ *
+ * A marked page of a range without a policy follows whoever touches it. A thread with a policy of its
+ * own moves such pages only if the policy has NH_MPOL_F_NUMA_BALANCING, and then as that says. On real
+ * nodes the kernel is told, too, so that what the thread populates comes from there. The policy is not
+ * inherited by new threads; a child keeps that of the thread that forked.
+ *
+ * Return: 0; -EINVAL; -EFAULT (@nodemask); -ENOMEM.
+ */
+NH_API NH_CHECK int nh_set_mempolicy(struct nh_mm *mm, int mode, const unsigned long *nodemask,
+				     unsigned long maxnode);
+
+/**
+ * nh_mprotect - mprotect(2) of memory of which some is marked, by whatever trap
+ * @mm:   the mm
+ * @addr: start, a multiple of the page size; memory that is not managed is changed too
+ * @len:  bytes
+ * @prot: PROT_NONE, or PROT_READ, PROT_WRITE and PROT_EXEC
+ *
+ * What is marked in the range is restored: its hints are lost, without a hinting fault. An
+ * inaccessible range is not marked, and no fault makes it accessible. Trap mprotect needs this call
+ * where a program changes the protection of managed memory; the others bear mprotect(2) itself.
+ *
+ * Return: 0; -EINVAL; -ENOMEM (a part is not mapped: nothing is changed); -EBUSY (a page could not be
+ *	restored); -EACCES, as mprotect(2).
+ */
+NH_API NH_CHECK int nh_mprotect(struct nh_mm *mm, void *addr, size_t len, int prot);
+
 /**
  * nh_next_touch - every page of the range goes to whoever touches it next
  * @mm:   the mm

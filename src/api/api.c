@@ -268,40 +268,18 @@ int nh_unmanage(struct nh_mm *mm, void *addr, size_t len)
 	return nhi_unmanage(&mm->mm, start, end);
 }
 
-/*
- * Copy the caller's node mask, which has @maxnode - 1 bits; before any lock is taken, for it may lie
- * in marked memory. Case 72.
- */
-static int copy_nodes(const unsigned long *nodemask, unsigned long maxnode, uint64_t nodes[4])
-{
-	const unsigned long bits = 8 * sizeof(unsigned long);
-
-	memset(nodes, 0, 4 * sizeof(nodes[0]));
-	if (!nodemask || maxnode == 1)
-		return 0;
-	if (maxnode == 0 || maxnode - 1 > 4096ul * 8)
-		return -EINVAL;
-	maxnode--;
-	for (unsigned long bit = 0; bit < maxnode; bit++) {
-		if (!(nodemask[bit / bits] >> (bit % bits) & 1))
-			continue;
-		if (bit >= NHI_MAX_NODES)
-			return -EINVAL;
-		nodes[bit / 64] |= 1ull << (bit % 64);
-	}
-	return 0;
-}
-
 static long do_mbind(struct nh_mm *mm, uintptr_t start, size_t len, int mode,
 		     const unsigned long *nodemask, unsigned long maxnode, unsigned int flags)
 {
 	uint64_t nodes[4];
-	int err = copy_nodes(nodemask, maxnode, nodes);
+	int err = mode == NH_MPOL_NOOP ? 0 : nhi_mode_check(mode);
 
+	if (!err)
+		err = nhi_copy_nodes(mm, nodemask, maxnode, nodes);
 	if (err)
 		return err;
 	if (flags & NH_MPOL_MF_MOVE_ALL && !nhi_linux_may_move_all())
-		return flags & ~15u ? -EINVAL : -EPERM;
+		return flags & ~15u ? -EINVAL : -EPERM; /* before the range is looked at: case 70 */
 	claim(start, start + len);
 	if (flags & NH_MPOL_MF_LAZY) {
 		err = nhi_linux_handlers_install();

@@ -41,6 +41,13 @@ int nhi_api_fork_handlers(void);
  */
 extern void (*nhi_api_claim)(uintptr_t start, uintptr_t end);
 
+/*
+ * The caller's node mask, which has @maxnode - 1 bits (case 72). Copied before any lock is taken, for it
+ * may lie in marked memory. -EINVAL; -EFAULT it cannot be read.
+ */
+int nhi_copy_nodes(struct nh_mm *mm, const unsigned long *nodemask, unsigned long maxnode,
+		   uint64_t nodes[4]);
+
 /* [addr, addr + len) with @len rounded up to pages, as [*start, *end). -EINVAL. */
 int nhi_range_of(const struct nh_mm *mm, const void *addr, size_t len, uintptr_t *start,
 		 uintptr_t *end);
