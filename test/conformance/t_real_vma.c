@@ -61,7 +61,7 @@ static void write_first_page(void *arg)
 	/* A page of the child's own, or it would not be marked. */
 	if (protect(c, 0, 1, PROT_READ | PROT_WRITE))
 		_exit(1);
-	*(volatile char *)c->p = 2;
+	real_fill_page(c->p, 0, SEED);
 	if (protect(c, 0, 1, PROT_READ) || nh_next_touch(c->mm, c->p, real_page) != 1)
 		_exit(1);
 	*(volatile char *)c->p = 1;
