@@ -300,6 +300,52 @@ NH_API long nh_unmark(struct nh_mm *mm, void *addr, size_t len);
  */
 NH_API NH_CHECK int nh_node_of(struct nh_mm *mm, const void *addr, size_t nr, int *nodes);
 
+/**
+ * struct nh_smaps - what a range consists of, in bytes, as /proc/PID/smaps has it, but by node
+ *
+ * Marking changes nothing but @marked, and neither does taking access away.
+ */
+struct nh_smaps {
+	uint64_t managed;      /* bytes of the range that are managed; the rest is about these */
+	uint64_t resident;     /* in memory, marked or not */
+	uint64_t huge;	       /* of resident: in huge pages that are mapped as one */
+	uint64_t shared;       /* ... mapped by somebody else too */
+	uint64_t marked;       /* ... the next access faults */
+	uint64_t referenced;   /* ... held through this library: see numahint_gup.h */
+	uint64_t inaccessible; /* ... where the program has no access */
+	uint64_t unplaced;     /* ... of which the kernel does not tell the node */
+	uint64_t node[256];    /* ... by node; these and @unplaced add up to @resident */
+};
+
+/**
+ * nh_smaps - account for a range
+ * @mm:   the mm
+ * @addr: start, a multiple of the page size; NULL with a length of 0: everything in @mm
+ * @len:  bytes
+ * @ret:  filled up to @size bytes, so that a newer library serves an older caller
+ * @size: sizeof(struct nh_smaps)
+ *
+ * Touches no page and disturbs no mark. Pages are looked at one after the other while others touch
+ * them: a snapshot of each, not of all.
+ *
+ * Return: 0; -EINVAL.
+ */
+NH_API NH_CHECK int nh_smaps(struct nh_mm *mm, const void *addr, size_t len, struct nh_smaps *ret,
+			     size_t size);
+
+/**
+ * nh_dump - write what is managed as an ELF core file
+ * @mm: the mm
+ * @fd: open for writing; where it can seek, holes are left out
+ *
+ * One PT_LOAD segment for each managed range, with the contents of its pages, also of those that are
+ * marked, which the kernel's own core files lack, and of those that are inaccessible. There are no
+ * notes: no registers. Disturbs no mark, allocates no page of the range.
+ *
+ * Return: 0; the error of write(2), lseek(2) or of opening /proc/self/mem; -ENOMEM.
+ */
+NH_API NH_CHECK int nh_dump(struct nh_mm *mm, int fd);
+
 /* --------------------------------------------------------------------------------- threads */
 
 /**

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Looking without touching: where pages sit. Disturbs no mark. */
+/* Looking without touching: where pages sit, what they are, what they hold. Disturbs no mark. */
 #include "mm.h"
 
 #include <string.h>
@@ -97,4 +97,103 @@ int nhi_nodes_of(struct nhi_mm *mm, uintptr_t addr, uint32_t nr, int *nodes)
 	}
 	mm->os->ops->leave(mm->os, &token);
 	return err;
+}
+
+/* ------------------------------------------------------------------------------ accounting */
+
+/* Pages [addr, addr + nr) of @vma, nr <= NHI_MAX_RUN. */
+static int account(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr, uint32_t nr,
+		   struct nhi_smaps *ret)
+{
+	const size_t page = nhi_page_size(mm);
+	uint8_t info[NHI_MAX_RUN];
+	int nodes[NHI_MAX_RUN];
+	int err = mm->os->ops->query(mm->os, vma->map, addr, nr, info);
+
+	if (!err)
+		err = nodes_in_vma(mm, vma, addr, nr, nodes);
+	for (uint32_t i = 0; i < nr && !err; i++, addr += page) {
+		bool huge;
+		nhi_word *entry = nhi_entry_lookup(mm, addr, &huge);
+		nhi_word word = entry ? nhi_load_acquire(entry) : NHI_NONE;
+
+		if (!(info[i] & NHI_INFO_PRESENT))
+			continue;
+		ret->resident += page;
+		ret->huge += info[i] & NHI_INFO_HUGE ? page : 0;
+		ret->shared += info[i] & NHI_INFO_SHARED ? page : 0;
+		ret->marked += nhi_word_state(word) == NHI_MARKED ? page : 0;
+		ret->referenced += word & (NHI_W_PINS | NHI_W_GETS) ? page : 0;
+		ret->inaccessible += nhi_vma_accessible(vma) ? 0 : page;
+		if (nodes[i] < 0)
+			ret->unplaced += page;
+		else
+			ret->node[nodes[i]] += page;
+	}
+	return err;
+}
+
+int nhi_smaps(struct nhi_mm *mm, uintptr_t start, uintptr_t end, struct nhi_smaps *ret)
+{
+	struct nhi_vma vma;
+	uint64_t token;
+	int err = 0;
+
+	mm->os->ops->enter(mm->os, &token);
+	while (!err && start < end && nhi_vma_next(mm, start, end, &vma)) {
+		ret->managed += vma.end - vma.start;
+		for (uintptr_t at = vma.start; at < vma.end && !err;) {
+			uint32_t n = (uint32_t)nhi_min((vma.end - at) >> mm->page_shift,
+						       (uintptr_t)NHI_MAX_RUN);
+
+			err = account(mm, &vma, at, n, ret);
+			at += (uintptr_t)n << mm->page_shift;
+		}
+		start = vma.end;
+		nhi_map_put(mm, vma.map);
+	}
+	mm->os->ops->leave(mm->os, &token);
+	return err;
+}
+
+/* -------------------------------------------------------------------------------- contents */
+
+/* One try. -EAGAIN: locked by somebody, *ret_entry; or it changed meanwhile, then NULL. */
+static int peek_once(struct nhi_mm *mm, uintptr_t addr, void *buf, nhi_word **ret_entry)
+{
+	struct nhi_pmd *pmd = nhi_pmd_lookup(mm, addr);
+	struct nhi_vma vma;
+	nhi_word *entry, old;
+	bool huge;
+	int err;
+
+	*ret_entry = NULL;
+	entry = nhi_entry_lookup(mm, addr, &huge);
+	if (!entry || !nhi_vma_next(mm, addr, addr + nhi_page_size(mm), &vma))
+		return -ENOENT;
+	err = nhi_entry_trylock(mm, addr, entry, huge ? NULL : pmd, NHI_WANT(NHI_MARKED), &old);
+	if (!err) {
+		err = mm->os->ops->peek(mm->os, vma.map, addr, buf);
+		nhi_entry_unlock(mm, addr, entry, old);
+	} else if (err == -EAGAIN) {
+		*ret_entry = entry;
+	}
+	nhi_map_put(mm, vma.map);
+	return err == -ESTALE ? -EAGAIN : err;
+}
+
+int nhi_peek_marked(struct nhi_mm *mm, uintptr_t addr, void *buf)
+{
+	nhi_word *entry;
+	uint64_t token;
+	int err;
+
+	do {
+		mm->os->ops->enter(mm->os, &token);
+		err = peek_once(mm, addr, buf, &entry);
+		mm->os->ops->leave(mm->os, &token);
+		if (entry)
+			nhi_entry_wait(mm, addr, entry);
+	} while (err == -EAGAIN);
+	return err == -EBUSY ? -ENOENT : err; /* pinned: not marked */
 }

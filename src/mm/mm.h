@@ -391,6 +391,18 @@ void nhi_tasks_fork_child(struct nhi_mm *mm, int forker, int child);
 
 /* ---------------------------------------------------------------------------- inspect.c */
 
+/* Bytes of a range, by what they are; see struct nh_smaps, which is alike. */
+struct nhi_smaps {
+	uint64_t managed, resident, huge, shared, marked, referenced, inaccessible, unplaced;
+	uint64_t node[256];
+};
+/* Adds up the managed parts of [start, end) into @ret, which is not managed memory. */
+int nhi_smaps(struct nhi_mm *mm, uintptr_t start, uintptr_t end, struct nhi_smaps *ret);
+/*
+ * The contents of a marked page, which stays marked, huge or not, into @buf, which is not managed.
+ * Return: 0; -ENOENT the page is not marked; -EFAULT.
+ */
+int nhi_peek_marked(struct nhi_mm *mm, uintptr_t addr, void *buf);
 /* See nh_node_of(); @nodes is not managed memory. */
 int nhi_nodes_of(struct nhi_mm *mm, uintptr_t addr, uint32_t nr, int *nodes);
 
