@@ -114,7 +114,8 @@ static bool safe_fd(int fd)
 
 	if (flags == -EBADF)
 		return true; /* closed meanwhile */
-	if (flags < 0 || flags & O_DIRECT || fstat(fd, &st) || fstatfs(fd, &fs))
+	if (flags < 0 || flags & O_DIRECT || nhi_sys2(SYS_fstat, fd, &st) ||
+	    nhi_sys2(SYS_fstatfs, fd, &fs))
 		return false;
 	switch (st.st_mode & S_IFMT) {
 	case S_IFIFO:

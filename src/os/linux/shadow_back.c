@@ -184,7 +184,7 @@ static int restore_part(struct nhi_lx_map *map, struct nhi_run *run, uint32_t at
 			return err;
 		if (err == -EBUSY)
 			stop = at + 1; /* the others may well be moved */
-		if (map->store->copy_safe)
+		if (nhi_load_relaxed(&map->store->copy_safe))
 			err = copy_in_place(map, run, &at, stop);
 		if (err == -EAGAIN)
 			return err;
@@ -265,7 +265,8 @@ static int migrate_huge(struct nhi_lx_map *map, struct nhi_run *run)
 	uintptr_t page;
 	int slot, err;
 
-	if (!(lx->events.features & UFFD_FEATURE_MOVE) || !map->store->copy_safe ||
+	if (!(lx->events.features & UFFD_FEATURE_MOVE) ||
+	    !nhi_load_relaxed(&map->store->copy_safe) ||
 	    (run->prot & (NHI_PROT_READ | NHI_PROT_WRITE)) != run->prot)
 		return -ENOENT;
 	if (!lx->os.emulated &&
@@ -303,7 +304,8 @@ int nhi_shadow_migrate(struct nhi_lx_map *map, struct nhi_run *run)
 			return migrate_by_kernel(map, run);
 	}
 	/* A policy of the range outweighs that of the thread: then only the kernel can say where. */
-	if (map->store->copy_safe && (lx->os.emulated || !nhi_load_relaxed(&map->has_policy)))
+	if (nhi_load_relaxed(&map->store->copy_safe) &&
+	    (lx->os.emulated || !nhi_load_relaxed(&map->has_policy)))
 		return migrate_by_copy(map, run);
 	return migrate_by_kernel(map, run);
 }

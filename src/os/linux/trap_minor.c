@@ -145,6 +145,9 @@ static int migrate(struct nhi_lx_map *map, struct nhi_run *run)
 	int err;
 
 	memset(moved, NHI_PAGE_OK, words);
+	/* Before it is moved: pages that then could not be mapped would be found local next time. */
+	if (nhi_uffd_event_pending(lx))
+		return -EAGAIN;
 	if (!lx->os.emulated) {
 		uint8_t ignored[CHUNK * 2];
 

@@ -41,10 +41,11 @@ static int mark_begin(struct nhi_lx_map *map)
 	map->touched_hi = 0;
 	if (nhi_load_relaxed(&map->pub.marked)) {
 		/* What is marked already was marked under the old answer. */
-		store->copy_safe = store->copy_safe && safe;
+		if (!safe)
+			nhi_store_relaxed(&store->copy_safe, false);
 		return 0;
 	}
-	store->copy_safe = safe;
+	nhi_store_relaxed(&store->copy_safe, safe); /* nobody resolves: nothing is marked */
 	if (store->refs == 1 && store->pieces > lx->max_map_count / 64)
 		return nhi_store_clear(map);
 	return 0;
@@ -264,7 +265,8 @@ static long mark(struct nhi_lx_map *map, struct nhi_run *run)
 			       err == -EBUSY ? NHI_PAGE_UNSUPPORTED : status_of(err));
 		return 0;
 	}
-	if (can_move && (!map->store->copy_safe || run->nr_pages <= MOVE_MAX_PAGES) &&
+	if (can_move &&
+	    (!nhi_load_relaxed(&map->store->copy_safe) || run->nr_pages <= MOVE_MAX_PAGES) &&
 	    !plain_register(map))
 		out_by_move(map, run);
 	else
