@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -311,6 +312,63 @@ static void policies_decide(void **state)
 	munmap(p, len);
 }
 
+static size_t lines_in(const char *file)
+{
+	FILE *f = fopen(file, "r");
+	size_t n = 0;
+	int c;
+
+	assert_non_null(f);
+	while ((c = getc(f)) != EOF)
+		n += c == '\n';
+	fclose(f);
+	return n;
+}
+
+/*
+ * The worst order of touches for trap mprotect, every second page first, would split the range into
+ * more VMAs than vm.max_map_count allows. It resolves more pages at once instead, and nothing fails.
+ */
+static void worst_order_keeps_below_max_map_count(void **state)
+{
+	const struct pair *pair = real_pair(state);
+	unsigned long limit = 65530;
+	FILE *f = fopen("/proc/sys/vm/max_map_count", "r");
+	struct nh_mm *mm;
+	struct nh_stats st;
+	size_t nr;
+	char *p;
+
+	if (f) {
+		assert_int_equal(fscanf(f, "%lu", &limit), 1);
+		fclose(f);
+	}
+	if (pair->trap != NH_TRAP_MPROTECT || limit > 70000) {
+		print_message(
+			"skip: about trap mprotect and a vm.max_map_count of 70000 at most\n");
+		skip();
+	}
+	nr = limit + limit / 8;
+	mm = real_mm(pair);
+	p = real_map(pair, nr * real_page);
+	madvise(p, nr * real_page, MADV_NOHUGEPAGE);
+	for (size_t i = 0; i < nr; i++)
+		*(size_t *)(p + i * real_page) = i;
+	assert_int_equal(nh_next_touch(mm, p, nr * real_page), nr);
+	real_go_to_node(mm, real_other_node(0));
+	for (size_t i = 0; i < nr; i += 2)
+		assert_int_equal(*(size_t *)(p + i * real_page), i);
+	assert_in_range(lines_in("/proc/self/maps"), 1, limit * 3 / 4);
+	for (size_t i = 1; i < nr; i += 2)
+		assert_int_equal(*(size_t *)(p + i * real_page), i);
+	st = real_stats(mm);
+	assert_int_equal(st.failed[NH_REASON_MAPS], 0);
+	assert_int_equal(st.marked_now, 0);
+	real_assert_balanced(mm);
+	nh_mm_destroy(mm);
+	munmap(p, nr * real_page);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +379,7 @@ int main(void)
 		REAL_TESTS(sparse_touch_moves_little),
 		REAL_CASES(policies_decide, "120"),
 		REAL_TESTS(no_byte_lost),
+		REAL_TESTS(worst_order_keeps_below_max_map_count),
 	};
 
 	return cmocka_run_group_tests_name("next_touch", tests, NULL, NULL);
