@@ -130,6 +130,10 @@ struct sim_hooks {
 	void (*wait)(struct sim *m, uint32_t *word, uint32_t value);
 	void (*wake_all)(struct sim *m, uint32_t *word);
 	void (*relax)(struct sim *m);
+	/* The running task looked at the machine where there is no point. */
+	void (*looked)(struct sim *m);
+	/* Does operation @op fail now? Asked while the machine may fail; the explorer tries both. */
+	bool (*fails)(struct sim *m, int op);
 };
 
 /* --------------------------------------------------------------------- failing operations */
@@ -161,6 +165,7 @@ struct sim_plan {
 	int err;	 /* negative errno, or 0 */
 	uint8_t status;	 /* the pages' status if err is 0; NHI_PAGE_OTHER, say */
 	uint16_t chance; /* of 1024, instead of nth */
+	uint64_t failed; /* because hooks.fails said so */
 };
 
 /* ------------------------------------------------------------------------------ machine */
@@ -191,7 +196,8 @@ struct sim {
 	bool stop;     /* the monitor is to end */
 
 	struct sim_plan plan[SIM_OPS];
-	uint64_t seed; /* of the chances */
+	uint32_t may_fail; /* how many operations more, where hooks.fails says so */
+	uint64_t seed;	   /* of the chances */
 
 	/* What happened, for tests. */
 	uint64_t clock, flushes, demand_zero, copies, maps_live, tables_live, faults, spurious;
@@ -315,6 +321,7 @@ void sim_ring(struct sim *m);
 /* Fail the @nth call of @op from now on. @err 0: its pages get @status instead. */
 void sim_fail(struct sim *m, enum sim_op op, uint64_t nth, bool forever, int err, uint8_t status);
 void sim_fail_none(struct sim *m);
+extern const char *const sim_op_name[SIM_OPS];
 uint64_t sim_random(uint64_t *seed);
 
 #endif

@@ -43,7 +43,8 @@ struct sim_scenario {
 		void (*body)(struct world *w, struct sim_task *t);
 		int cpu;
 	} task[SIM_TASKS];
-	bool monitor; /* one more task, the monitor */
+	bool monitor;	   /* one more task, the monitor */
+	uint32_t may_fail; /* so many operations of the machine fail, any of them */
 	void (*check)(struct world *w);
 };
 

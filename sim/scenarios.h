@@ -57,7 +57,14 @@ void scen_unmark_2(struct world *w, struct sim_task *t);
 	X(event_fault_huge)      \
 	X(event_interposed)      \
 	X(mremap_fault)          \
-	X(fork_event)
+	X(fork_event)            \
+	X(failing_faults)        \
+	X(failing_huge)          \
+	X(failing_marks)         \
+	X(failing_eager)         \
+	X(failing_gup)           \
+	X(failing_fork)          \
+	X(failing_events)
 
 #define SIM_SCENARIO_DECLARE(s) extern const struct sim_scenario scen_##s;
 SIM_SCENARIOS(SIM_SCENARIO_DECLARE)

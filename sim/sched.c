@@ -269,6 +269,12 @@ static void go_on_in(uint32_t to, bool stay)
 	sim_fiber_switch(&x.task[from].fiber, &x.task[to].fiber);
 }
 
+static void note_switch(uint32_t to)
+{
+	if (x.schedule.nr < SIM_SWITCHES)
+		x.schedule.at[x.schedule.nr++] = (struct sim_switch){ x.step, to };
+}
+
 /* Somebody has to go on; returns when it is this task's turn again. */
 static void decide(void)
 {
@@ -296,9 +302,8 @@ static void decide(void)
 		pick = x.strategy->pick(x.strategy, option, n, stay);
 		if (pick == SIM_PRUNE)
 			leave(SIM_PRUNED);
-		if (pick && x.schedule.nr < SIM_SWITCHES)
-			x.schedule.at[x.schedule.nr++] =
-				(struct sim_switch){ x.step, option[pick] };
+		if (pick)
+			note_switch(option[pick]);
 	}
 	go_on_in(option[pick], stay);
 }
@@ -394,7 +399,35 @@ static void hook_relax(struct sim *m)
 	decide();
 }
 
+static void hook_looked(struct sim *m)
+{
+	complete(current());
+	current()->history = sim_history_step(current()->history, m, true);
+}
+
+/* A decision that is not about tasks: 0 or 1. */
+static bool hook_fails(struct sim *m, int op)
+{
+	static const uint8_t option[] = { 0, 1 };
+	int pick;
+
+	(void)m;
+	if (++x.step > SIM_STEPS)
+		sim_fail_now("livelock: no end after %d steps", SIM_STEPS);
+	pick = x.strategy->pick(x.strategy, option, 2, false);
+	if (pick == SIM_PRUNE)
+		leave(SIM_PRUNED);
+	if (pick)
+		note_switch(1);
+	current()->history = sim_history_mix(current()->history, (uint64_t)pick);
+	if (pick)
+		sim_say("%s fails", sim_op_name[op]);
+	return pick;
+}
+
 static const struct sim_hooks hooks = {
+	.looked = hook_looked,
+	.fails = hook_fails,
 	.yield = hook_point,
 	.wait = hook_wait,
 	.wake_all = hook_wake_all,
@@ -535,6 +568,7 @@ static void judge(void)
 	const char *bad;
 
 	memset(&w->m->hooks, 0, sizeof(w->m->hooks));
+	w->m->may_fail = 0;
 	w->m->current = &w->task[0];
 	digest_world();
 	bad = sim_check_engine(w->mm, w->m);
@@ -582,6 +616,7 @@ enum sim_outcome sim_sched_run(struct sim_strategy *s)
 		sim_fiber_make(&x.task[i].fiber, stacks[i], STACK, task_main);
 	}
 	x.w->m->hooks = hooks;
+	x.w->m->may_fail = x.sc->may_fail;
 	x.task[SIM_TASKS].status = DONE;
 	x.now = SIM_TASKS;
 	x.outcome = SIM_PASSED;

@@ -28,7 +28,7 @@
 
 enum sim_outcome { SIM_PASSED, SIM_FAILED, SIM_PRUNED };
 
-/* At point @step go on with @task. */
+/* At point @step go on with @task; or fail, where the machine may: 1. */
 struct sim_switch {
 	uint32_t step;
 	uint32_t task;
