@@ -316,7 +316,7 @@ void sim_raise(struct sim_task *t, const struct sim_event *ev);
 void sim_monitor(struct sim_task *t);
 void sim_ring(struct sim *m);
 
-/* ------------------------------------------------------------ failing operations (os_sim.c) */
+/* ------------------------------------------------------------ failing operations (os_fail.c) */
 
 /* Fail the @nth call of @op from now on. @err 0: its pages get @status instead. */
 void sim_fail(struct sim *m, enum sim_op op, uint64_t nth, bool forever, int err, uint8_t status);

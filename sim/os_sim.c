@@ -21,95 +21,6 @@ static uintptr_t run_addr(const struct sim *m, const struct nhi_run *run, uint32
 	return run->addr + ((uintptr_t)i << m->page_shift);
 }
 
-/* ------------------------------------------------------------------------------ failing */
-
-uint64_t sim_random(uint64_t *seed)
-{
-	uint64_t z = (*seed += 0x9e3779b97f4a7c15ull);
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
-const char *const sim_op_name[SIM_OPS] = {
-	"table_alloc", "mappings", "attach",   "set_policy", "query",	     "mark_begin",
-	"mark",	       "nodes",	   "restore",  "migrate",    "restore_hard", "zero_fill",
-	"moved",       "move_now", "populate", "peek",
-};
-
-void sim_fail(struct sim *m, enum sim_op op, uint64_t nth, bool forever, int err, uint8_t status)
-{
-	m->plan[op] =
-		(struct sim_plan){ .nth = nth, .forever = forever, .err = err, .status = status };
-}
-
-void sim_fail_none(struct sim *m)
-{
-	memset(m->plan, 0, sizeof(m->plan));
-}
-
-/*
- * How an operation fails where the explorer says that it does: what Linux answers, one way after the
- * other. Return: false: it does not fail, or not before the tasks run.
- */
-static bool may_be_said(enum sim_op op, uint64_t calls, uint8_t *status, int *err)
-{
-	static const struct {
-		int err;
-		uint8_t status;
-	} says[SIM_OPS][2] = {
-		[SIM_OP_TABLE_ALLOC] = { { -ENOMEM, 0 }, { -ENOMEM, 0 } },
-		[SIM_OP_QUERY] = { { -EPERM, 0 }, { -EPERM, 0 } },
-		[SIM_OP_MARK_BEGIN] = { { -ENOMEM, 0 }, { -ENOMEM, 0 } },
-		[SIM_OP_MARK] = { { 0, NHI_PAGE_BUSY }, { -ENOMEM, 0 } },
-		[SIM_OP_NODES] = { { -EPERM, 0 }, { -EPERM, 0 } },
-		[SIM_OP_RESTORE] = { { 0, NHI_PAGE_STUCK }, { -EAGAIN, 0 } },
-		[SIM_OP_MIGRATE] = { { 0, NHI_PAGE_STUCK }, { 0, NHI_PAGE_NOMEM } },
-		[SIM_OP_RESTORE_HARD] = { { -ENOMEM, 0 }, { -ENOMEM, 0 } },
-		[SIM_OP_ZERO_FILL] = { { -EAGAIN, 0 }, { -EAGAIN, 0 } },
-		[SIM_OP_MOVED] = { { -ENOMEM, 0 }, { -ENOMEM, 0 } },
-		[SIM_OP_MOVE_NOW] = { { 0, NHI_PAGE_BUSY }, { -ENOMEM, 0 } },
-		[SIM_OP_POPULATE] = { { -ENOMEM, 0 }, { -EAGAIN, 0 } },
-		[SIM_OP_PEEK] = { { -EFAULT, 0 }, { -EFAULT, 0 } },
-	};
-
-	*err = says[op][calls % 2].err;
-	*status = says[op][calls % 2].status;
-	return *err || *status;
-}
-
-/* Is this call of @op to fail? Return: its errno, or 0; *status is not OK if its pages are to. */
-static int injected(struct sim *m, enum sim_op op, uint8_t *status)
-{
-	struct sim_plan *p = &m->plan[op];
-	int err = 0;
-	bool now;
-
-	*status = NHI_PAGE_OK;
-	if (m->hooks.looked)
-		m->hooks.looked(m);
-	p->calls++;
-	if (m->may_fail && m->hooks.fails && may_be_said(op, p->calls, status, &err)) {
-		if (!m->hooks.fails(m, op)) {
-			*status = NHI_PAGE_OK;
-			return 0;
-		}
-		m->may_fail--;
-		p->failed++;
-		return err;
-	}
-	if (p->chance)
-		now = sim_random(&m->seed) % 1024 < p->chance;
-	else
-		now = p->nth && (p->calls == p->nth || (p->forever && p->calls > p->nth));
-	if (!now)
-		return 0;
-	if (!p->err)
-		*status = p->status;
-	return p->err;
-}
-
 /* ------------------------------------------------------------------------------ life, time */
 
 static void op_bind(struct nhi_os *os, const struct nhi_os_sink *sink, void *mm)
@@ -184,7 +95,7 @@ static void *op_table_alloc(struct nhi_os *os, size_t bytes)
 	uint8_t status;
 
 	sim_point(m, &m->tables_live);
-	if (injected(m, SIM_OP_TABLE_ALLOC, &status) || status)
+	if (sim_injected(m, SIM_OP_TABLE_ALLOC, &status) || status)
 		return NULL;
 	m->tables_live++;
 	return sim_alloc(bytes);
@@ -218,7 +129,7 @@ static long op_mappings(struct nhi_os *os, uintptr_t start, uintptr_t end, struc
 {
 	struct sim *m = sim_of(os);
 	uint8_t status;
-	int err = injected(m, SIM_OP_MAPPINGS, &status);
+	int err = sim_injected(m, SIM_OP_MAPPINGS, &status);
 	size_t n = 0;
 
 	sim_point(m, m->space);
@@ -257,7 +168,7 @@ static int op_attach(struct nhi_os *os, const struct nhi_mapping *mapping, struc
 				.trap = m->conf.trap,
 				.delivery = m->conf.delivery };
 	uint8_t status;
-	int err = injected(m, SIM_OP_ATTACH, &status);
+	int err = sim_injected(m, SIM_OP_ATTACH, &status);
 
 	sim_point(m, m->space);
 	if (err)
@@ -303,7 +214,7 @@ static int op_set_policy(struct nhi_os *os, uintptr_t start, uintptr_t end, int 
 	uint8_t status;
 
 	(void)start, (void)end, (void)mode, (void)nodes, (void)nr_bits;
-	return injected(sim_of(os), SIM_OP_SET_POLICY, &status);
+	return sim_injected(sim_of(os), SIM_OP_SET_POLICY, &status);
 }
 
 /* ------------------------------------------------------------------------------ marking */
@@ -313,7 +224,7 @@ static int op_query(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, uint
 {
 	struct sim *m = sim_of(os);
 	uint8_t status;
-	int err = injected(m, SIM_OP_QUERY, &status);
+	int err = sim_injected(m, SIM_OP_QUERY, &status);
 
 	(void)map;
 	sim_point(m, m->space);
@@ -335,7 +246,7 @@ static int op_mark_begin(struct nhi_os *os, struct nhi_map *pub)
 	struct sim *m = sim_of(os);
 	struct sim_map *map = map_of(pub);
 	uint8_t status;
-	int err = injected(m, SIM_OP_MARK_BEGIN, &status);
+	int err = sim_injected(m, SIM_OP_MARK_BEGIN, &status);
 
 	sim_point(m, map);
 	if (err)
@@ -424,7 +335,7 @@ static long op_mark(struct nhi_os *os, struct nhi_run *run)
 	static const struct sim_event own = { .kind = SIM_EV_OWN };
 	struct sim *m = sim_of(os);
 	uint8_t status;
-	int err = injected(m, SIM_OP_MARK, &status);
+	int err = sim_injected(m, SIM_OP_MARK, &status);
 	long done = 0;
 
 	sim_point(m, m->space);
@@ -462,7 +373,7 @@ static int op_nodes(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, uint
 {
 	struct sim *m = sim_of(os);
 	uint8_t status;
-	int err = injected(m, SIM_OP_NODES, &status);
+	int err = sim_injected(m, SIM_OP_NODES, &status);
 
 	(void)map;
 	sim_point(m, m->space);
@@ -523,7 +434,7 @@ static uint8_t restore_one(struct sim *m, struct nhi_run *run, uint32_t i)
 static int do_restore(struct sim *m, struct nhi_run *run, enum sim_op op)
 {
 	uint8_t status;
-	int err = injected(m, op, &status);
+	int err = sim_injected(m, op, &status);
 
 	for (uint32_t i = 0; i < (run->huge ? 1 : run->nr_pages); i++) {
 		sim_point(m, m->space);
@@ -594,7 +505,7 @@ static int op_migrate(struct nhi_os *os, struct nhi_run *run)
 {
 	struct sim *m = sim_of(os);
 	uint8_t status;
-	int err = injected(m, SIM_OP_MIGRATE, &status);
+	int err = sim_injected(m, SIM_OP_MIGRATE, &status);
 
 	for (uint32_t i = 0; i < (run->huge ? 1 : run->nr_pages); i++) {
 		sim_point(m, m->space);
@@ -633,7 +544,7 @@ static int op_zero_fill(struct nhi_os *os, struct nhi_map *map, uintptr_t addr)
 	struct sim *m = sim_of(os);
 	struct sim_pte *pte = sim_pte(m->space, addr);
 	uint8_t status;
-	int err = injected(m, SIM_OP_ZERO_FILL, &status);
+	int err = sim_injected(m, SIM_OP_ZERO_FILL, &status);
 	struct sim_folio *f;
 
 	(void)map;
@@ -720,7 +631,7 @@ static int op_moved(struct nhi_os *os, struct nhi_map *map, uintptr_t from, uint
 	struct sim *m = sim_of(os);
 	struct sim_map *fresh;
 	uint8_t status;
-	int err = injected(m, SIM_OP_MOVED, &status);
+	int err = sim_injected(m, SIM_OP_MOVED, &status);
 
 	sim_point(m, m->space);
 	if (err)
@@ -785,7 +696,7 @@ static long op_move_now(struct nhi_os *os, struct nhi_run *run)
 {
 	struct sim *m = sim_of(os);
 	uint8_t status;
-	int err = injected(m, SIM_OP_MOVE_NOW, &status);
+	int err = sim_injected(m, SIM_OP_MOVE_NOW, &status);
 	long done = 0;
 
 	for (uint32_t i = 0; i < (run->huge ? 1 : run->nr_pages) && !err; i++) {
@@ -801,7 +712,7 @@ static int op_populate(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, b
 {
 	struct sim *m = sim_of(os);
 	uint8_t status;
-	int err = injected(m, SIM_OP_POPULATE, &status);
+	int err = sim_injected(m, SIM_OP_POPULATE, &status);
 
 	(void)map;
 	return err ? err : sim_touch(m->current, addr, write, force);
@@ -811,7 +722,7 @@ static int op_peek(struct nhi_os *os, struct nhi_map *map, uintptr_t addr, void 
 {
 	struct sim *m = sim_of(os);
 	uint8_t status;
-	int err = injected(m, SIM_OP_PEEK, &status);
+	int err = sim_injected(m, SIM_OP_PEEK, &status);
 
 	(void)map;
 	sim_point(m, sim_pte(m->space, addr));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "sched.h"
 #include "alloc.h"
-#include "check.h"
 #include "history.h"
 #include "os_sim.h"
 
@@ -522,78 +521,13 @@ void sim_sched_open(const struct sim_scenario *sc)
 	memcpy(image, arena, x.used);
 }
 
-static void digest(uint64_t value)
-{
-	x.result = sim_history_mix(x.result, value);
-}
-
-/* Whatever can be seen, by value. */
-static void digest_world(void)
-{
-	struct world *w = x.w;
-
-	x.result = 0;
-	for (uint32_t i = 0; i < w->m->conf.nr_pages; i++) {
-		bool huge = false;
-		nhi_word *entry = nhi_entry_lookup(w->mm, at(w, i), &huge);
-
-		digest(use_peek(w, i));
-		digest(use_marked(w, i));
-		digest((uint64_t)sim_page_node(w->m->space, at(w, i)));
-		digest(entry ? *entry : 0);
-		digest(huge);
-	}
-	for (int c = 0; c < NHI_COUNTERS; c++)
-		digest(c == NHI_C_MARK_NS ? 0 : use_count(w, (enum nhi_counter)c));
-	for (int i = 0; i < SIM_RESULTS; i++)
-		digest(w->v[i]);
-}
-
-/* Every reference was given back, so no entry has any. */
-static void no_references(const struct world *w, uint32_t page)
-{
-	bool huge;
-	const nhi_word *entry = nhi_entry_lookup(w->mm, at(w, page), &huge);
-	nhi_word word = entry ? *entry : 0;
-
-	sim_must(!nhi_word_pins(word) && !nhi_word_gets(word),
-		 "at the end: page %u has %u pins and %u gets that nobody has", page,
-		 nhi_word_pins(word), nhi_word_gets(word));
-}
-
-/* All tasks have ended: what must be true now, and that everything can be given back. */
 static void judge(void)
 {
-	struct world *w = x.w;
-	const char *bad;
-
-	memset(&w->m->hooks, 0, sizeof(w->m->hooks));
-	w->m->may_fail = 0;
-	w->m->current = &w->task[0];
-	digest_world();
-	bad = sim_check_engine(w->mm, w->m);
-	sim_must(!bad, "at the end: %s", bad);
-	for (int i = 0; i < SIM_HOLDS; i++)
-		sim_must(!w->hold[i].active, "at the end: a reference was kept");
-	for (uint32_t i = 0; i < w->m->conf.nr_pages; i++)
-		no_references(w, i);
-	if (x.sc->check)
-		x.sc->check(w);
-	if (w->child)
-		sim_exit(w->child);
-	for (uint32_t i = 0; i < w->m->conf.nr_pages; i++) {
-		uint64_t want = use_peek(w, i), got;
-		const struct sim_area *area = sim_area_find(w->m->space, at(w, i));
-
-		if (!area || !(area->prot & NHI_PROT_READ))
-			continue;
-		got = use_read(w, &w->task[i % 2], i);
-		sim_must(got == want, "at the end: page %u reads as %lu, not %lu", i, got, want);
-	}
-	nhi_mm_done(w->mm);
-	(void)sim_munmap(&w->task[0], SIM_BASE, (size_t)w->m->conf.nr_pages << w->m->page_shift);
-	sim_must(!w->m->broken, "at the end: %s", w->m->broken);
-	sim_must(!sim_leaks(w->m), "at the end: frames, maps or tables were not given back");
+	memset(&x.w->m->hooks, 0, sizeof(x.w->m->hooks));
+	x.w->m->may_fail = 0;
+	x.w->m->current = &x.w->task[0];
+	x.result = sim_digest(x.w);
+	sim_judge(x.w, x.sc);
 }
 
 /* Nobody runs yet: who is first? */

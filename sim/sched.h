@@ -83,6 +83,11 @@ bool sim_sched_is_address(uint64_t value);
 /* The world of the last execution, for the names of objects. */
 struct world *sim_sched_world(void);
 
+/* judge.c: when all tasks have ended. All that can be seen then, as one number. */
+uint64_t sim_digest(struct world *w);
+/* The invariants, the scenario's own check, and that everything can be given back. */
+void sim_judge(struct world *w, const struct sim_scenario *sc);
+
 /* The execution failed; does not return. */
 __attribute__((noreturn, format(printf, 1, 2))) void sim_fail_now(const char *format, ...);
 /* A line for the trace. */
