@@ -246,7 +246,9 @@ static long op_program(struct world *w, const struct ora_op *op, uint64_t *got)
 		w->pin = NULL;
 		return 0;
 	case ORA_HOG:
-		sim_hog(w->m, op->task % w->m->conf.nr_nodes, op->nr % 2 ? op->nr / 8 : UINT32_MAX);
+		/* Node 0 always has room: who waits for memory here waits for ever. */
+		sim_hog(w->m, 1 + op->task % (w->m->conf.nr_nodes - 1),
+			op->nr % 2 ? op->nr / 8 : UINT32_MAX);
 		return 0;
 	default:
 		return op_child(w, op);

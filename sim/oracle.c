@@ -109,14 +109,17 @@ static bool friends(const struct ora_state *s, const struct ora_op *op, uint32_t
 	return true;
 }
 
+/* @blind: nobody may have been told who else maps the page. */
 static const char *judge_mark(const struct ora_page *b, const struct ora_page *a, bool inside,
-			      bool must)
+			      bool blind, bool must)
 {
 	if (a->value != b->value || a->node != b->node || a->present != b->present)
 		return "marking changed a page";
-	if (b->marked && !a->marked)
+	/* A huge page that is split for its part loses the hint of the rest (case 99). */
+	if (b->marked && !a->marked && (inside || !b->huge))
 		return "marking unmarked a page";
-	if (a->marked && !b->marked && (!inside || !eligible(b)))
+	if (a->marked && !b->marked && (!inside || !eligible(b)) &&
+	    !(inside && blind && b->present && b->prot && !b->pinned))
 		return "marked what must not be marked";
 	return must && inside && !a->marked ? "not marked" : NULL;
 }
@@ -169,12 +172,15 @@ static const char *judge_page(const struct ora_state *bs, const struct ora_op *o
 			if (b->managed && !same_policy(a, b))
 				return "policy changed";
 		}
-		return judge_mark(b, a, in(op, i),
+		return judge_mark(b, a, in(op, i), bs->failing,
 				  good && a->managed && eligible(b) && friends(bs, op, i, n));
 	case ORA_MOVE:
-		if (a->marked != b->marked || a->value != b->value)
+		if (a->value != b->value || (a->marked && !b->marked))
 			return "an eager move changed a page";
-		return a->node != b->node && (!in(op, i) || b->marked || !eligible(b)) ?
+		/* It uses marks up (cases 67, 81). */
+		if (a->marked != b->marked && !in(op, i) && !b->huge)
+			return "unmarked outside";
+		return a->node != b->node && (!in(op, i) || b->maps > 1 || b->pinned) ?
 			       "moved what must stay" :
 			       NULL;
 	case ORA_UNMARK:
