@@ -219,11 +219,11 @@ static void deadlock(void)
 		if (t->status != ASLEEP || n >= sizeof(list) - 1)
 			continue;
 		lost |= *t->word != t->value;
-		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s %s sleeps while a word is %u",
-				      n ? "," : "", task_name(i), t->value);
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s %s waits for %s",
+				      n ? "," : "", task_name(i), sim_word_name(x.w, t->word));
 		if (*t->word != t->value && n < sizeof(list))
 			n += (size_t)snprintf(list + n, sizeof(list) - n,
-					      ", which is %u: its wake-up was lost", *t->word);
+					      ", which moved: its wake-up was lost");
 	}
 	sim_fail_now("%s:%s", lost ? "lost wake-up" : "deadlock", list);
 }

@@ -80,6 +80,8 @@ uint8_t sim_sched_now(void);
 void sim_sched_trace(void (*to)(void *arg, const struct sim_step *step), void *arg);
 /* Is it an address in the memory of an execution? */
 bool sim_sched_is_address(uint64_t value);
+/* trace.c: what a word that is no entry is for. */
+const char *sim_word_name(const struct world *w, const volatile void *where);
 /* The world of the last execution, for the names of objects. */
 struct world *sim_sched_world(void);
 

@@ -41,7 +41,7 @@ static bool entry_name(const struct world *w, const volatile void *where, char *
 	return false;
 }
 
-static const char *word_name(const struct world *w, const volatile void *where)
+const char *sim_word_name(const struct world *w, const volatile void *where)
 {
 	const struct nhi_mm *mm = w->mm;
 	const struct nhi_mmap_lock *l = &mm->mmap_lock;
@@ -59,7 +59,7 @@ static const char *word_name(const struct world *w, const volatile void *where)
 	if (within(where, l->slot, sizeof(l->slot)))
 		return "mmap_lock readers";
 	if (within(where, mm->queue, sizeof(mm->queue)))
-		return "wait queue";
+		return "the wait queue";
 	if (within(where, mm->around, sizeof(mm->around)))
 		return "stream";
 	if (where == &mm->hard)
@@ -70,7 +70,7 @@ static const char *word_name(const struct world *w, const volatile void *where)
 		if (where == &mm->vmas[i].map->marked)
 			return "map marked";
 	}
-	return "a word";
+	return sim_sched_is_address((uintptr_t)where) ? "a word" : "a call of its own";
 }
 
 static void word_text(uint64_t word, char *text, size_t bytes)
@@ -111,7 +111,8 @@ static bool is_dull(const struct printer *p, const struct sim_step *s)
 		return false;
 	if (!s->bytes)
 		return s->func == p->func; /* the same operation goes on */
-	return s->before == s->after || !strcmp(word_name(sim_sched_world(), s->where), "stream");
+	return s->before == s->after ||
+	       !strcmp(sim_word_name(sim_sched_world(), s->where), "stream");
 }
 
 static void print_step(void *arg, const struct sim_step *s)
@@ -144,7 +145,7 @@ static void print_step(void *arg, const struct sim_step *s)
 	number_text(s->before, from, sizeof(from));
 	number_text(s->after, to, sizeof(to));
 	fprintf(p->to, "%s:%d %s of %s: %s", s->func, s->line, s->what,
-		word_name(sim_sched_world(), s->where), from);
+		sim_word_name(sim_sched_world(), s->where), from);
 	fprintf(p->to, s->before == s->after ? "\n" : " -> %s\n", to);
 }
 
