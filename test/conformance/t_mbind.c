@@ -166,6 +166,7 @@ TEST(strict_alone_changes_nothing)
 	assert_int_equal(policy_of(r, 0), POLICY(BIND, 1));
 	assert_int_equal(rig_mbind(r, 0, 2, BIND, 3, STRICT), 0);
 	assert_int_equal(policy_of(r, 0), POLICY(BIND, 3));
+	as(r, 1); /* whose node the pages are not on */
 	assert_int_equal(rig_mbind(r, 0, 2, DEFAULT, 0, STRICT), 0);
 	assert_int_equal(rig_mbind(r, 0, 2, NOOP, 0, STRICT), 0);
 	assert_int_equal(rig_node(r, 0), 0);

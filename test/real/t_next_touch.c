@@ -378,7 +378,7 @@ int main(void)
 		REAL_TESTS(holes_stay_holes),
 		REAL_TESTS(sparse_touch_moves_little),
 		REAL_CASES(policies_decide, "120"),
-		REAL_TESTS(no_byte_lost),
+		REAL_CASES(no_byte_lost, "103"),
 		REAL_TESTS(worst_order_keeps_below_max_map_count),
 	};
 
