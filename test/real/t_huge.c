@@ -7,6 +7,8 @@
  */
 #include "real.h"
 
+#include <numahint/numahint_gup.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -76,6 +78,7 @@ static void huge_restored_stays_huge(void **state)
 	real_check(p, LEN, SEED); /* from its own node */
 	assert_int_equal(real_stats(mm).migrated, 0);
 	assert_int_equal(real_stats(mm).hinting_faults, LEN / real_huge);
+	assert_int_equal(real_stats(mm).touched_local, LEN / real_page);
 	assert_int_equal(anon_huge_kb(p, LEN), LEN / 1024);
 	done(mm, p);
 }
@@ -96,6 +99,37 @@ static void huge_migrated_stays_huge(void **state)
 	}
 	assert_true(nh_unmark(mm, NULL, 0) >= 0);
 	real_check(p, LEN, SEED);
+	done(mm, p);
+}
+
+/* A reference honours the hint of all of it, and holds all of it. */
+static void huge_referenced(void **state)
+{
+	static struct nh_page page[4096];
+	struct nh_mm *mm;
+	char *p = huge_area(state, &mm);
+	const size_t nr = real_huge / real_page;
+	int nodes[4096];
+
+	assert_in_range(nr, 2, 4096);
+	assert_int_equal(nh_get_user_pages_fast_only(mm, p, nr, 0, page), 0);
+	assert_int_equal(real_stats(mm).hinting_faults, 0);
+	real_go_to_node(mm, real_other_node(0));
+	assert_int_equal(nh_get_user_pages(mm, p, nr, NH_FOLL_HONOR_NUMA_FAULT, page), nr);
+	assert_int_equal(real_stats(mm).hinting_faults, 1);
+	assert_int_equal(nh_node_of(mm, p, nr, nodes), 0);
+	for (size_t i = 0; i < nr; i++)
+		assert_int_equal(nodes[i], real_other_node(0));
+	/* One of them is enough to keep it from being marked. */
+	nh_put_pages(mm, page, 7);
+	nh_put_pages(mm, page + 8, nr - 8);
+	assert_int_equal(nh_next_touch(mm, p, LEN), 0);
+	assert_int_equal(real_stats(mm).skipped[NH_REASON_PINNED], nr);
+	nh_put_pages(mm, page + 7, 1);
+	assert_int_equal(nh_next_touch(mm, p, LEN), nr);
+	assert_int_equal(anon_huge_kb(p, LEN), 0); /* all marked, kept elsewhere as they were */
+	assert_true(nh_unmark(mm, NULL, 0) >= 0);
+	assert_int_equal(anon_huge_kb(p, LEN), LEN / 1024);
 	done(mm, p);
 }
 
@@ -158,9 +192,13 @@ static void huge_partly_moved(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		REAL_TESTS(huge_restored_stays_huge), REAL_TESTS(huge_migrated_stays_huge),
-		REAL_TESTS(huge_partly_discarded),    REAL_TESTS(huge_partly_unmapped),
-		REAL_TESTS(huge_partly_protected),    REAL_TESTS(huge_partly_moved),
+		REAL_CASES(huge_restored_stays_huge, "98 108"),
+		REAL_TESTS(huge_migrated_stays_huge),
+		REAL_CASES(huge_referenced, "20 55 138"),
+		REAL_TESTS(huge_partly_discarded),
+		REAL_TESTS(huge_partly_unmapped),
+		REAL_TESTS(huge_partly_protected),
+		REAL_TESTS(huge_partly_moved),
 	};
 
 	return cmocka_run_group_tests_name("huge", tests, NULL, NULL);
