@@ -372,9 +372,12 @@ static void worst_order_keeps_below_max_map_count(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		REAL_CASES(touch_moves, "5 83 115"),   REAL_CASES(local_touch_restores, "112"),
-		REAL_CASES(writes_arrive, "118"),      REAL_TESTS(holes_stay_holes),
-		REAL_TESTS(sparse_touch_moves_little), REAL_CASES(policies_decide, "120"),
+		REAL_CASES(touch_moves, "5 83 115"),
+		REAL_CASES(local_touch_restores, "112"),
+		REAL_CASES(writes_arrive, "118"),
+		REAL_TESTS(holes_stay_holes),
+		REAL_TESTS(sparse_touch_moves_little),
+		REAL_CASES(policies_decide, "120"),
 		REAL_CASES(no_byte_lost, "103"),
 		REAL_TESTS(worst_order_keeps_below_max_map_count),
 	};
