@@ -62,6 +62,7 @@ __attribute__((constructor)) static void begin(void)
 	read_conf();
 	nhp.root = nhp.conf.root == nhp.pid;
 	nhp_engine_init();
+	nhp_mmap_init();
 	err = nhp_table_init();
 	if (!err)
 		err = -pthread_atfork(nhp_table_fork_prepare, fork_parent, fork_child);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Calls of libc that hand a buffer to the kernel: the buffer is held before and during, see hold.c. */
-#include "preload.h"
+#include "held.h"
 
 #include <aio.h>
-#include <dlfcn.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
@@ -36,38 +35,7 @@ static uint32_t hold_vector(const struct iovec *v, size_t n)
 	return low < high ? nhp_hold((void *)low, high - low) : 0;
 }
 
-/*
- * The next definition. Looked up before main(), because read() and write() may be called in signal
- * handlers, where dlsym() must not be.
- */
-#define FIND(name)                                                               \
-	static typeof(&name) next_##name;                                        \
-	__attribute__((constructor)) static void find_##name(void)               \
-	{                                                                        \
-		next_##name = (typeof(&name))(uintptr_t)dlsym(RTLD_NEXT, #name); \
-	}
-
-#define NEXT(name)                             \
-	if (__builtin_expect(!next_##name, 0)) \
-	find_##name()
-
-#define HELD(ret, name, params, args, hold) \
-	NHP_EXPORT ret name params;         \
-	FIND(name)                          \
-	ret name params                     \
-	{                                   \
-		uint32_t held;              \
-		ret result;                 \
-                                            \
-		NEXT(name);                 \
-		held = hold;                \
-		result = next_##name args;  \
-		nhp_release(held);          \
-		return result;              \
-	}
-
-#define BUFFER(ret, name, params, args, buf, len) HELD(ret, name, params, args, nhp_hold(buf, len))
-#define VECTOR(ret, name, params, args, v, n)	  HELD(ret, name, params, args, hold_vector(v, n))
+#define VECTOR(ret, name, params, args, v, n) HELD(ret, name, params, args, hold_vector(v, n))
 
 BUFFER(ssize_t, read, (int fd, void *buf, size_t len), (fd, buf, len), buf, len)
 BUFFER(ssize_t, write, (int fd, const void *buf, size_t len), (fd, buf, len), buf, len)

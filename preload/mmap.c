@@ -6,7 +6,9 @@
  */
 #include "preload.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdarg.h>
 
 NHP_EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
@@ -19,6 +21,55 @@ NHP_EXPORT int mprotect(void *addr, size_t len, int prot);
 NHP_EXPORT int mlock(const void *addr, size_t len);
 NHP_EXPORT int mlock2(const void *addr, size_t len, unsigned int flags);
 NHP_EXPORT int mlockall(int flags);
+
+/*
+ * The object that has the program's malloc(), if that is not the C library's: jemalloc, tcmalloc,
+ * mimalloc. Its mappings are left alone, for three reasons. It maps with its own locks held, under
+ * which we must not start a thread, because that allocates. It keeps small blocks in them, and the
+ * kernel gets pointers to those by more ways than can be held (names of files, say). And the large
+ * blocks that it hands out come by malloc.c.
+ */
+static struct {
+	uintptr_t start, end; /* nothing: the C library's; set before other threads run */
+} allocator;
+
+static int find_object(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	uintptr_t start = UINTPTR_MAX, end = 0, function = (uintptr_t)arg;
+
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+
+		if (p->p_type != PT_LOAD)
+			continue;
+		start = nhi_min(start, info->dlpi_addr + p->p_vaddr);
+		end = nhi_max(end, info->dlpi_addr + p->p_vaddr + p->p_memsz);
+	}
+	if (function < start || function >= end)
+		return 0;
+	allocator.start = start;
+	allocator.end = end;
+	return 1;
+}
+
+void nhp_mmap_init(void)
+{
+	/* One that the executable has itself stands before us; a library's is the next. */
+	void *first = dlsym(RTLD_DEFAULT, "malloc");
+	uintptr_t theirs = (uintptr_t)NHP_REAL(malloc);
+	const ElfW(Sym) *symbol = NULL;
+	Dl_info info;
+
+	/* An executable at a fixed address may only have a stub for it, as python3 has. */
+	if (first != (void *)malloc && dladdr1(first, &info, (void **)&symbol, RTLD_DL_SYMENT) &&
+	    symbol && symbol->st_shndx != SHN_UNDEF)
+		theirs = (uintptr_t)first;
+	(void)dl_iterate_phdr(find_object, (void *)theirs);
+	/* The C library's own calls do not come by us. */
+	if ((uintptr_t)NHP_REAL(_exit) - allocator.start < allocator.end - allocator.start)
+		allocator.start = allocator.end = 0;
+}
 
 /* What we can mark, and what nobody else has plans for. */
 static bool is_ours(int prot, int flags)
@@ -38,7 +89,8 @@ static void span(const void *addr, size_t len, uintptr_t *start, uintptr_t *end)
 		*end = *start;
 }
 
-void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+static void *map(void *addr, size_t len, int prot, int flags, int fd, off_t offset,
+		 uintptr_t caller)
 {
 	uintptr_t start, end;
 	int saved_errno;
@@ -53,7 +105,7 @@ void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 	if (p == MAP_FAILED || !nhp_is_large(len))
 		return p;
 	saved_errno = errno;
-	if (is_ours(prot, flags))
+	if (is_ours(prot, flags) && caller - allocator.start >= allocator.end - allocator.start)
 		nhp_note(p, len, NHP_MAP);
 	else
 		nhi_count(&nhp.left, 1);
@@ -61,10 +113,17 @@ void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 	return p;
 }
 
+#define CALLER ((uintptr_t)__builtin_return_address(0))
+
+void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	return map(addr, len, prot, flags, fd, offset, CALLER);
+}
+
 /* off_t has 64 bits on everything we run on. */
 void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-	return mmap(addr, len, prot, flags, fd, offset);
+	return map(addr, len, prot, flags, fd, offset, CALLER);
 }
 
 int munmap(void *addr, size_t len)

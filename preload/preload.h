@@ -250,6 +250,8 @@ static inline void nhp_marks_begin(void);
 void nhp_signals_front(void);
 unsigned int nhp_hidden_mask(void);
 void nhp_set_hidden_mask(unsigned int mask);
+/* mmap.c: whose mappings are not the program's own. Before any other thread runs. */
+void nhp_mmap_init(void);
 /* thread.c */
 void nhp_threads_init(void);
 /* occasion.c: when to mark, if not at parallel regions */

@@ -252,6 +252,24 @@ void nhp_note_managed(uintptr_t start, size_t len)
 	unlock(&token);
 }
 
+/* What the engine has is looked for by `managed`: without it, marks there would stay unseen. */
+static void note_rest(uintptr_t addr, size_t len, const struct nhp_alloc *old)
+{
+	uint64_t token;
+	uint32_t at;
+
+	lock(&token);
+	at = insert(addr, len, (enum nhp_kind)old->kind, (enum nhp_state)old->before);
+	if (at) {
+		slots[at].managed = old->managed;
+		slots[at].region = old->region;
+		slots[at].marked = old->marked;
+	}
+	unlock(&token);
+	if (!at)
+		nhi_count(&nhp.full, 1);
+}
+
 /* --------------------------------------------------------------------------------------- owning */
 
 void nhp_unclaim(struct nhp_alloc *a, enum nhp_state state)
@@ -396,7 +414,7 @@ void nhp_forget_range(uintptr_t start, uintptr_t end)
 		if (a_end <= end)
 			continue;
 		/* What stays is noted anew, and managed still. */
-		nhp_note_again((void *)end, a_end - end, &old);
+		note_rest(end, a_end - end, &old);
 		at = 0; /* it may have got a slot that was passed; it does not overlap any more */
 	}
 }

@@ -26,6 +26,7 @@ while (($#)); do
 done
 
 scripts/packages.sh build test
+if [[ ! ${meson_args[*]} || ${meson_args[*]} == *run* ]]; then scripts/packages.sh wild; fi
 if $guests || [[ ! ${meson_args[*]} ]]; then scripts/packages.sh guest; fi
 dir=build-test
 if ! scripts/configure.sh "$dir" -Dwerror=true -Dnh_debug=true || ! ninja -C "$dir"; then
