@@ -4,19 +4,29 @@
 
 #include <string.h>
 
-/* Emulated nodes are in the entries. An access that is over may be one that is being written up. */
-static int emulated_node(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr)
+/*
+ * The page's word when nobody works on it. An access that is over may be one that is still being written
+ * up, or its page on the way to where the policy of the range did not put it at first.
+ */
+static nhi_word settled_word(struct nhi_mm *mm, uintptr_t addr)
 {
 	for (;;) {
 		bool huge;
 		nhi_word *entry = nhi_entry_lookup(mm, addr, &huge);
 		nhi_word word = entry ? nhi_load_acquire(entry) : NHI_NONE;
-		uint8_t node = nhi_word_node(word);
 
 		if (!nhi_word_busy(word))
-			return node == NHI_UNKNOWN_NODE ? vma->home : node;
+			return word;
 		nhi_entry_wait(mm, addr, entry);
 	}
+}
+
+/* Emulated nodes are in the entries. */
+static int emulated_node(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t addr)
+{
+	uint8_t node = nhi_word_node(settled_word(mm, addr));
+
+	return node == NHI_UNKNOWN_NODE ? vma->home : node;
 }
 
 /* Pages [addr, addr + nr) of @vma, nr <= NHI_MAX_RUN, into nodes[]: a node, -ENOENT or -EBUSY. */
@@ -24,8 +34,11 @@ static int nodes_in_vma(struct nhi_mm *mm, const struct nhi_vma *vma, uintptr_t 
 			int *nodes)
 {
 	uint8_t info[NHI_MAX_RUN], node[NHI_MAX_RUN];
-	int err = mm->os->ops->query(mm->os, vma->map, addr, nr, info);
+	int err;
 
+	for (uint32_t i = 0; i < nr && !mm->os->emulated; i++)
+		(void)settled_word(mm, addr + ((uintptr_t)i << mm->page_shift));
+	err = mm->os->ops->query(mm->os, vma->map, addr, nr, info);
 	if (err)
 		return err;
 	memset(node, NHI_UNKNOWN_NODE, nr);

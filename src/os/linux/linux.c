@@ -313,6 +313,10 @@ static long move_now(struct nhi_os *os, struct nhi_run *run)
 	}
 	if (run->huge)
 		return move_huge_now(os, run);
+	/* The alias maps the pages once more, and what is mapped twice is not moved. */
+	if (run->map && run->map->trap == NHI_TRAP_MINOR)
+		(void)nhi_sys3(SYS_madvise, nhi_kept(nhi_lx_map(run->map), run->addr),
+			       run->nr_pages * os->page_size, MADV_DONTNEED);
 	(run->all ? nhi_place_move_all : nhi_place_move)(run->addr, os->page_size, run->nr_pages,
 							 run->node, run->status);
 	for (uint32_t i = 0; i < run->nr_pages; i++)

@@ -69,6 +69,15 @@ static int rung_move(struct nhi_lx_map *map, struct nhi_run *run, uint32_t *at, 
 	return 0;
 }
 
+/* EFAULT may mean, too, that the shadow cannot be read: memory that was execute-only when marked. */
+static bool is_kept(struct nhi_lx_map *map, uintptr_t addr)
+{
+	uint8_t info = 0;
+
+	nhi_pagemap_probe(map->lx, nhi_kept(map, addr), 1, &info);
+	return info & NHI_INFO_PRESENT;
+}
+
 /*
  * Rung 2, also the fast way to migrate: new pages where the calling thread's policy puts them.
  * Return: 0; -EAGAIN; what stopped it at page *at.
@@ -93,7 +102,8 @@ static int rung_copy(struct nhi_lx_map *map, struct nhi_run *run, uint32_t *at, 
 			*copied += done;
 			*at += done;
 		}
-		if (err == -EFAULT) { /* a hole in a shadow that is watched itself */
+		if (err == -EFAULT && !is_kept(map, run->addr + nhi_bytes(lx, *at))) {
+			/* a hole in a shadow that is watched itself */
 			err = restore_hole(map, run, *at);
 			(*at)++;
 		}

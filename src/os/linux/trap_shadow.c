@@ -105,6 +105,9 @@ static void out_by_mremap(struct nhi_lx_map *map, struct nhi_run *run, uint32_t 
 		nhi_run_status(run, first, first + nr, status_of(ret));
 		return;
 	}
+	/* The shadow is ours to read, whatever the program may do (execute-only: by protection key). */
+	if (!(run->prot & NHI_PROT_READ))
+		(void)nhi_sys3(SYS_mprotect, kept, len, PROT_READ | PROT_WRITE);
 	/* The registration went along: a watched shadow would raise events where nobody can wait. */
 	(void)nhi_uffd_unregister(lx, &lx->events, kept, len);
 	map->store->plain_registered = false;
