@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(SIM_UCONTEXT)
 
 /* What a function call preserves goes to the stack; the rest the caller does not expect to keep. */
 __asm__(".text\n"

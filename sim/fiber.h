@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(SIM_UCONTEXT)
 struct sim_fiber {
 	void *sp;
 };

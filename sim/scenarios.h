@@ -58,6 +58,13 @@ void scen_unmark_2(struct world *w, struct sim_task *t);
 	X(event_interposed)      \
 	X(mremap_fault)          \
 	X(fork_event)            \
+	X(get_dontneed)          \
+	X(pin_dontneed)          \
+	X(get_dontneed_huge)     \
+	X(pin_munmap)            \
+	X(inspect_fault)         \
+	X(everything)            \
+	X(everything_huge)       \
 	X(failing_faults)        \
 	X(failing_huge)          \
 	X(failing_marks)         \
