@@ -76,7 +76,12 @@ void nhp_release_slow(uint32_t slot)
 
 void nhp_hold_all(void)
 {
-	(void)nhi_add_seq_cst(&overflow, 1); /* (A); the caller restores everything */
+	(void)nhi_add_seq_cst(&overflow, 1); /* (A) */
+	if (!nhi_load_seq_cst(&nhp.marks))   /* (B) */
+		return;
+	/* Waits for those that are being marked; then what the program marked by itself. */
+	nhp_unmark_range(NHP_PAGE, UINTPTR_MAX & ~(uintptr_t)(NHP_PAGE - 1));
+	nhp_unmark_all();
 }
 
 void nhp_release_all(void)

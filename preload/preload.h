@@ -214,7 +214,7 @@ uint32_t nhp_hold_slow(uintptr_t start, uintptr_t end);
 void nhp_release_slow(uint32_t slot);
 /* Is a part of [start, end) held? Asked behind nhp_marks_begin(), by whoever has it BUSY. */
 bool nhp_held(uintptr_t start, uintptr_t end);
-/* Nothing at all is marked until nhp_release_all(). */
+/* Nothing at all is marked until nhp_release_all(); what was is restored, what is being marked waited for. */
 void nhp_hold_all(void);
 void nhp_release_all(void);
 void nhp_hold_thread_exit(void);

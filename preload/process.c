@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * Processes: what starts another program makes the kernel read strings that may be marked, in this
- * process or in a child that shares its memory. So everything is restored first. fork() itself is
- * the library's affair (pthread_atfork); here only our own state follows it.
+ * process or in a child that shares its memory. So everything is restored first, and nothing is marked
+ * until the child has memory of its own. fork() itself is the library's affair (pthread_atfork); here
+ * only our own state follows it.
  */
 #include "preload.h"
 #include "sys.h"
@@ -41,7 +42,7 @@ int nhp_getpid(void)
 
 static void before_child(void)
 {
-	nhp_unmark_all();
+	nhp_hold_all();
 	if (nhp_getpid() == nhp.pid)
 		nhi_count(&nhp.children, 1);
 }
@@ -49,38 +50,65 @@ static void before_child(void)
 int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 		const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
+	int err;
+
 	before_child();
-	return NHP_REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
+	err = NHP_REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
+	nhp_release_all();
+	return err;
 }
 
 int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 		 const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
+	int err;
+
 	before_child();
-	return NHP_REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
+	err = NHP_REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
+	nhp_release_all();
+	return err;
 }
 
+/* It waits for the command inside, so nothing is marked before that has ended. */
 int system(const char *command)
 {
+	int status;
+
 	before_child();
-	return NHP_REAL(system)(command);
+	status = NHP_REAL(system)(command);
+	nhp_release_all();
+	return status;
 }
 
 FILE *popen(const char *command, const char *type)
 {
+	FILE *file;
+
 	before_child();
-	return NHP_REAL(popen)(command, type);
+	file = NHP_REAL(popen)(command, type);
+	nhp_release_all();
+	return file;
 }
 
 /*
- * The child of vfork() returns through the caller's frame, so no function of ours may lie between:
- * restore everything, then jump.
+ * The child of vfork() returns through the caller's frame and may overwrite what lies below it, so the
+ * parent keeps the return address in a register, as libc's does, and comes back to us only when the
+ * child has memory of its own.
  */
 #if defined(__x86_64__)
-__attribute__((used)) static void *before_vfork(void)
+__attribute__((used)) static void before_vfork(void)
 {
 	before_child();
-	return (void *)(uintptr_t)NHP_REAL(vfork);
+}
+
+/* In the parent. @ret: of the system call. */
+__attribute__((used)) static long after_vfork(long ret)
+{
+	nhp_release_all();
+	if (ret >= 0)
+		return ret;
+	errno = (int)-ret;
+	return -1;
 }
 
 __asm__(".text\n"
@@ -93,7 +121,23 @@ __asm__(".text\n"
 	"	call	before_vfork\n"
 	"	add	$8, %rsp\n"
 	"	.cfi_adjust_cfa_offset -8\n"
-	"	jmp	*%rax\n"
+	"	pop	%rdi\n" /* the kernel keeps it */
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	.cfi_register %rip, %rdi\n"
+	"	mov	$58, %eax\n" /* SYS_vfork */
+	"	syscall\n"
+	"	push	%rdi\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	.cfi_rel_offset %rip, 0\n"
+	"	test	%rax, %rax\n"
+	"	jz	1f\n"
+	"	mov	%rax, %rdi\n"
+	"	sub	$8, %rsp\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	call	after_vfork\n"
+	"	add	$8, %rsp\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"1:	ret\n"
 	"	.cfi_endproc\n"
 	".size vfork, . - vfork\n");
 #endif

@@ -191,7 +191,6 @@ int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	if (flags & CLONE_VM)
 		return NHP_REAL(clone)(fn, stack, flags, arg, parent_tid, tls, child_tid);
 	nhp_hold_all();
-	nhp_unmark_all();
 	ret = NHP_REAL(clone)(fn, stack, flags, arg, parent_tid, tls, child_tid);
 	nhp_release_all();
 	return ret;

@@ -83,6 +83,19 @@ if not pid:
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 END
 same_as python3 100 /usr/bin/python3 "$dir/mix.py"
+# Memory is marked while children start: what exec reads lay in marked memory once.
+cat >"$dir/children.py" <<'END'
+import os, subprocess
+buffers = [bytearray(os.urandom(1 << 20)) for i in range(16)]
+for i in range(25):
+    assert subprocess.check_output(['/bin/echo', str(i)]) == b'%d\n' % i
+    assert os.system('true') == 0
+    assert os.popen('echo yes').read() == 'yes\n'
+print('all children ran')
+END
+options=("${options[@]/every=20ms/every=5ms}")
+same_as "python3 and children" 100 /usr/bin/python3 "$dir/children.py"
+options=("${options[@]/every=5ms/every=20ms}")
 for name in libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2.0; do
 	if [ ! -e "$libraries/$name" ]; then
 		skip "$name" "not installed"
