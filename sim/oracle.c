@@ -109,14 +109,14 @@ static bool friends(const struct ora_state *s, const struct ora_op *op, uint32_t
 	return true;
 }
 
-/* @blind: nobody may have been told who else maps the page. */
+/* @blind: operations fail, so nobody may have been told who else maps the page. */
 static const char *judge_mark(const struct ora_page *b, const struct ora_page *a, bool inside,
 			      bool blind, bool must)
 {
 	if (a->value != b->value || a->node != b->node || a->present != b->present)
 		return "marking changed a page";
 	/* A huge page that is split for its part loses the hint of the rest (case 99). */
-	if (b->marked && !a->marked && (inside || !b->huge))
+	if (b->marked && !a->marked && ((inside && !blind) || !b->huge))
 		return "marking unmarked a page";
 	if (a->marked && !b->marked && (!inside || !eligible(b)) &&
 	    !(inside && blind && b->present && b->prot && !b->pinned))
@@ -128,7 +128,9 @@ static const char *judge_touch(const struct ora_state *bs, const struct ora_page
 			       const struct ora_page *a, uint32_t i, const struct ora_op *op,
 			       const struct nhi_os *os)
 {
-	int here = op->task % os->nr_nodes, want = belongs(b, i, here, os);
+	const uint32_t n = (uint32_t)(os->huge_size / os->page_size);
+	/* A huge page goes where its first page belongs. */
+	int here = op->task % os->nr_nodes, want = belongs(b, b->huge ? i - i % n : i, here, os);
 	uint64_t value = i == op->page && op->kind == ORA_WRITE ? op->value : b->value;
 
 	if (a->value != value)

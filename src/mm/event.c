@@ -204,24 +204,42 @@ static int remap_part(struct nhi_mm *mm, size_t i, uintptr_t from, uintptr_t sto
 	return nhi_vma_insert(mm, &vma);
 }
 
+/* Index of the last VMA that has a part in [start, end); nr_vmas: none. */
+static size_t last_vma(const struct nhi_mm *mm, uintptr_t start, uintptr_t end)
+{
+	size_t i = nhi_vma_first(mm, end);
+
+	if (i == mm->nr_vmas || mm->vmas[i].start >= end)
+		i--; /* wraps if there is none */
+	return i < mm->nr_vmas && mm->vmas[i].end > start ? i : mm->nr_vmas;
+}
+
 int nhi_event_remapped(void *data, uintptr_t from, uintptr_t to, size_t len)
 {
 	struct nhi_mm *mm = data;
-	const uintptr_t end = from + len;
+	uintptr_t end = from + len;
+	size_t i = last_vma(mm, from, end);
 	int err = settle_entries(mm, from, end);
 
 	if (err)
 		return err;
-	/* Whatever was managed at the new place was replaced by this mremap. */
-	err = nhi_event_unmapped(mm, to, to + len);
-	for (size_t i = nhi_vma_first(mm, from); !err && i < mm->nr_vmas;
-	     i = nhi_vma_first(mm, from)) {
+	if (i == mm->nr_vmas)
+		return nhi_event_unmapped(mm, to, to + len);
+	/*
+	 * From the end. A part that has moved is gone from here, so a call that was interrupted and is
+	 * made again sees where it has got to, and leaves alone what it moved then.
+	 */
+	end = nhi_min(end, mm->vmas[i].end);
+	/*
+	 * What was managed at the new place was replaced by this mremap. Behind the last VMA an event
+	 * of its own has said so.
+	 */
+	err = nhi_event_unmapped(mm, to, to + (end - from));
+	while (!err && (i = last_vma(mm, from, end)) < mm->nr_vmas) {
 		uintptr_t start = nhi_max(from, mm->vmas[i].start);
-		uintptr_t stop = nhi_min(end, mm->vmas[i].end);
 
-		if (start >= stop)
-			break;
-		err = remap_part(mm, i, start, stop, to + (start - from));
+		end = nhi_min(end, mm->vmas[i].end);
+		err = remap_part(mm, i, start, end, to + (start - from));
 	}
 	return err == -EAGAIN ? err : 0;
 }

@@ -352,6 +352,30 @@ static void a_huge_page_is_pinned_before_it_is_split(void **state)
 	rig_free(r);
 }
 
+/* mremap of two VMAs was interrupted between them; begun again, it dropped what it had moved. */
+static void mremap_in_two_parts(void **state)
+{
+	static const struct sim_conf confs[] = { { .trap = NHI_TRAP_SHADOW },
+						 { .trap = NHI_TRAP_MPROTECT } };
+
+	(void)state;
+	for (size_t i = 0; i < NHI_ARRAY_SIZE(confs); i++) {
+		struct rig *r = rig_make(&confs[i], 1);
+
+		rig_ready(r, 0, 4);
+		assert_int_equal(rig_mbind(r, 0, 2, BIND, 2, LAZY), 2);
+		assert_int_equal(rig_mbind(r, 2, 2, BIND, 1, LAZY), 2);
+		assert_int_equal(r->mm->nr_vmas, 2);
+		sim_fail(r->m, SIM_OP_MOVED, 2, false, -ENOMEM, 0);
+		assert_int_equal(sim_mremap(&r->t[0], at(r, 0), at(r, 8), pages(r, 4)), 0);
+		assert_int_equal(rig_marked(r, 8, 4), 4);
+		for (uint32_t k = 0; k < 4; k++)
+			assert_int_equal(rig_get(r, 1, 8 + k), 100 + k);
+		assert_int_equal(r->mm->nr_vmas, 2);
+		rig_free(r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -367,6 +391,7 @@ int main(void)
 		cmocka_unit_test(a_hole_is_filled_with_its_entry_held),
 		cmocka_unit_test(a_reference_keeps_fork_out),
 		cmocka_unit_test(a_huge_page_is_pinned_before_it_is_split),
+		cmocka_unit_test(mremap_in_two_parts),
 	};
 
 	return cmocka_run_group_tests_name("regress", tests, NULL, NULL);
