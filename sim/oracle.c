@@ -30,6 +30,7 @@ void ora_look(struct ora_state *s, struct nhi_mm *mm, struct sim *m)
 		if (p->has_policy)
 			p->policy = vma->policy;
 		p->word = entry ? *entry : 0;
+		p->as_one = entry && huge;
 	}
 	for (int n = 0; n < m->conf.nr_nodes; n++)
 		s->free[n] = sim_free_frames(m, n);
@@ -46,6 +47,7 @@ static int belongs(const struct ora_page *p, uint32_t i, int here, const struct 
 	const uint64_t mask = p->policy.nodes[0];
 	const bool follow = nhi_word_last_node(p->word) == 255 ||
 			    nhi_word_last_node(p->word) == here;
+	const uint32_t huge = (uint32_t)(os->huge_size / os->page_size);
 	int want = p->node, best = 1000, nth;
 
 	if (!p->has_policy)
@@ -57,8 +59,8 @@ static int belongs(const struct ora_page *p, uint32_t i, int here, const struct 
 		return here;
 	case 1: /* PREFERRED */
 		return in_mask(mask, p->node) ? p->node : __builtin_ctzll(mask);
-	case 3: /* INTERLEAVE; pages count from address 0 */
-		nth = (int)((SIM_BASE / os->page_size + i) %
+	case 3: /* INTERLEAVE; pages count from address 0, a huge page as one (case 120) */
+		nth = (int)(((SIM_BASE / os->page_size + i) / (p->as_one ? huge : 1)) %
 			    (unsigned int)__builtin_popcountll(mask));
 		for (int n = 0; n < os->nr_nodes; n++) {
 			if (in_mask(mask, n) && nth-- == 0)
@@ -128,9 +130,7 @@ static const char *judge_touch(const struct ora_state *bs, const struct ora_page
 			       const struct ora_page *a, uint32_t i, const struct ora_op *op,
 			       const struct nhi_os *os)
 {
-	const uint32_t n = (uint32_t)(os->huge_size / os->page_size);
-	/* A huge page goes where its first page belongs. */
-	int here = op->task % os->nr_nodes, want = belongs(b, b->huge ? i - i % n : i, here, os);
+	int here = op->task % os->nr_nodes, want = belongs(b, i, here, os);
 	uint64_t value = i == op->page && op->kind == ORA_WRITE ? op->value : b->value;
 
 	if (a->value != value)

@@ -51,6 +51,7 @@ struct ora_page {
 	uint32_t maps;
 	uint64_t value; /* contents; 0 for a hole */
 	nhi_word word;	/* the engine's entry */
+	bool as_one;	/* which is that of a huge page */
 	bool has_policy;
 	struct nhi_policy policy;
 };
