@@ -19,6 +19,9 @@ import traceback
 
 import guest
 
+RESERVE_S = 80  # of the time for all guests, kept for each that is still to come
+# Commands, whose tests bring emulated nodes with them: once for each kernel, where there are two nodes.
+ONCE = {'run', 'tools', 'kvm'}
 SLOWNESS = 3  # emulation against the host: factor for the tests' own time limits
 
 # One test. Its output goes into files, then with its status to stdout as one record: should a later test take the guest
@@ -51,7 +54,8 @@ one() {
 
 
 class Test:
-    def __init__(self, entry, user, build):
+    def __init__(self, entry, user, build, once=False):
+        self.once = once
         self.name = ('nobody/' if user == 'nobody' else '') + entry['name']
         self.user = user
         self.command = list(entry['cmd'])
@@ -95,9 +99,10 @@ def real_tests(build):
     for entry in introspect(build, 'tests'):
         suites = {suite.split(':')[-1] for suite in entry['suite']}
         if 'real' in suites:
-            tests.append(Test(entry, 'root', build))
+            once = bool(suites & ONCE)
+            tests.append(Test(entry, 'root', build, once))
             if 'nobody' in suites:
-                tests.append(Test(entry, 'nobody', build))
+                tests.append(Test(entry, 'nobody', build, once))
     return tests
 
 
@@ -154,7 +159,8 @@ class Matrix:
 
     def __init__(self, label, tests, build, targets):
         self.label = label
-        self.tests = copy.deepcopy(tests)
+        nodes = parse_label(label)[1]
+        self.tests = [copy.deepcopy(test) for test in tests if nodes == 2 or not test.once]
         self.build = build
         self.targets = targets
         self.kernel, self.nodes, self.cpuless = parse_label(label)
@@ -249,7 +255,7 @@ def main():
                     return
                 label = labels.pop(0)
                 # What earlier guests did not use is there for the later ones.
-                share = (deadline - time.monotonic()) * options.jobs / (len(labels) + options.jobs)
+                share = deadline - time.monotonic() - RESERVE_S * len(labels) / options.jobs
             try:
                 records = Matrix(label, tests, build, targets).run(max(30, share))
             except Exception as problem:  # pylint: disable=broad-except
