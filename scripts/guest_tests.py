@@ -21,7 +21,7 @@ import guest
 
 RESERVE_S = 80  # of the time for all guests, kept for each that is still to come
 # Commands, whose tests bring emulated nodes with them: once for each kernel, where there are two nodes.
-ONCE = {'run', 'tools', 'kvm'}
+ONCE = {'run', 'tools'}
 SLOWNESS = 3  # emulation against the host: factor for the tests' own time limits
 
 # One test. Its output goes into files, then with its status to stdout as one record: should a later test take the guest

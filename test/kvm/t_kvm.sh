@@ -22,7 +22,6 @@ check() {
 }
 
 mb=32 rounds=30
-[ -z "${NH_GUEST:-}" ] || mb=8 rounds=5 # nested in an emulated machine
 for vcpus in 2 4; do
 	timeout 100 "$vmm" --vcpus $vcpus --mb $mb --rounds $rounds >"$dir/out" 2>"$dir/err"
 	status=$?

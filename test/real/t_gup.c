@@ -53,6 +53,7 @@ static void pinned_pages_are_neither_marked_nor_moved(void **state)
 	char *p = filled(mm, real_pair(state));
 	const unsigned long other = 1ul << real_other_node(0);
 	int nodes[PAGES];
+	uint64_t failed = 0, stayed = 0;
 
 	assert_int_equal(nh_pin_user_pages_fast(mm, p, 4, NH_FOLL_WRITE, page), 4);
 	assert_int_equal(nh_get_user_pages(mm, p + 4 * real_page, 4, 0, page + 4), 4);
@@ -66,8 +67,15 @@ static void pinned_pages_are_neither_marked_nor_moved(void **state)
 	real_go_to_node(mm, real_other_node(0));
 	real_check(p, PAGES * real_page, SEED);
 	assert_int_equal(nh_node_of(mm, p, PAGES, nodes), 0);
+	/* The kernel may fail to move a page; that is counted. */
+	for (int i = 0; i < NH_REASONS; i++)
+		failed += real_stats(mm).failed[i];
 	for (int i = 0; i < PAGES; i++)
-		assert_int_equal(nodes[i], i < 8 ? 0 : real_other_node(0));
+		stayed += i >= 8 && nodes[i] != real_other_node(0);
+	assert_in_range(stayed, 0, failed);
+	assert_in_range(stayed, 0, 4);
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(nodes[i], 0);
 	assert_int_equal(nh_page_node(mm, &page[0]), 0);
 	nh_unpin_user_pages(mm, page, 4);
 	nh_put_pages(mm, page + 4, 4);

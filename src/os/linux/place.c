@@ -90,6 +90,22 @@ static void ask_the_busy(uintptr_t addr, size_t page_size, uint32_t n, int node,
 	}
 }
 
+#define BUSY_RETRIES 8 /* pages tried once more, one by one, for each CHUNK */
+
+/* A page may be busy for a moment only: on its way to or from a list of the kernel's. */
+static void try_the_busy_again(uintptr_t addr, size_t page_size, uint32_t n, const int *nodes,
+			       int *got, int how)
+{
+	uint32_t left = BUSY_RETRIES;
+
+	for (uint32_t i = 0; i < n && left; i++) {
+		if (got[i] != -EBUSY)
+			continue;
+		left--;
+		(void)move_pages(addr + i * page_size, page_size, 1, &nodes[i], &got[i], how);
+	}
+}
+
 static void place_move(uintptr_t addr, size_t page_size, uint32_t nr, int node, uint8_t *status,
 		       int how)
 {
@@ -108,6 +124,7 @@ static void place_move(uintptr_t addr, size_t page_size, uint32_t nr, int node, 
 						 &got[i], how);
 		}
 		ask_the_busy(addr + at * page_size, page_size, n, node, got);
+		try_the_busy_again(addr + at * page_size, page_size, n, nodes, got, how);
 		for (uint32_t i = 0; i < n; i++)
 			status[at + i] = (uint8_t)status_of(got[i], node, ret);
 	}
