@@ -21,7 +21,7 @@ check() {
 	fi
 }
 
-mb=32 rounds=30
+mb=16 rounds=10
 for vcpus in 2 4; do
 	timeout 100 "$vmm" --vcpus $vcpus --mb $mb --rounds $rounds >"$dir/out" 2>"$dir/err"
 	status=$?
