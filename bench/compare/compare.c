@@ -177,8 +177,7 @@ static int map(size_t mb)
 		return -1;
 	/* Base pages for everybody: who moves huge ones is another question. */
 	(void)madvise(run.mem, run.pages * run.page, MADV_NOHUGEPAGE);
-	run.nr_nodes = nr_nodes();
-	run.nr_threads = run.nr_nodes;
+	run.nr_threads = nr_nodes(); /* one on each */
 	for (int i = 0; i < run.nr_threads; i++)
 		run.thread[i] = (struct cmp_thread){ .run = &run, .index = i, .node = i };
 	return 0;

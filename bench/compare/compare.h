@@ -40,7 +40,6 @@ struct cmp_method {
 	int (*begin)(struct cmp_run *run);
 	void (*end)(struct cmp_run *run);
 	bool shared_memory; /* wants MAP_SHARED */
-	bool balancing;	    /* wants kernel.numa_balancing=1 */
 };
 
 struct cmp_thread {
@@ -63,7 +62,7 @@ struct cmp_run {
 	const struct cmp_method *method;
 	char *mem;
 	size_t page, pages; /* bytes, number */
-	int nr_threads, nr_nodes;
+	int nr_threads;
 	int64_t duration_ns; /* of a phase */
 	struct cmp_thread thread[CMP_THREADS];
 
