@@ -40,7 +40,8 @@ int nhp_getpid(void)
 
 /* ------------------------------------------------------------------------------------- spawning */
 
-static void before_child(void)
+/* Used: vfork() below calls it by its name. */
+__attribute__((used)) static void before_child(void)
 {
 	nhp_hold_all();
 	if (nhp_getpid() == nhp.pid)
@@ -96,11 +97,6 @@ FILE *popen(const char *command, const char *type)
  * child has memory of its own.
  */
 #if defined(__x86_64__)
-__attribute__((used)) static void before_vfork(void)
-{
-	before_child();
-}
-
 /* In the parent. @ret: of the system call. */
 __attribute__((used)) static long after_vfork(long ret)
 {
@@ -118,7 +114,7 @@ __asm__(".text\n"
 	"	.cfi_startproc\n"
 	"	sub	$8, %rsp\n"
 	"	.cfi_adjust_cfa_offset 8\n"
-	"	call	before_vfork\n"
+	"	call	before_child\n"
 	"	add	$8, %rsp\n"
 	"	.cfi_adjust_cfa_offset -8\n"
 	"	pop	%rdi\n" /* the kernel keeps it */
